@@ -1,0 +1,129 @@
+//! The command line: what there is to type, and what `--help` says.
+
+use crate::config::{ConfigError, Flags, load};
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// A message broker for AMQP 0-9-1 that takes RabbitMQ's place.
+#[derive(Debug, Parser)]
+#[command(name = "leveret", version, about, max_term_width = 100)]
+#[command(arg_required_else_help = true, subcommand_required = true)]
+#[command(after_help = "Start a broker with `leveret serve`; any RabbitMQ client connects to it.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a broker until it is told to stop.
+    Serve(Serve),
+}
+
+/// Options of `leveret serve`.
+#[derive(Clone, Debug, Default, Args)]
+#[command(after_help = SERVE_HELP)]
+pub struct Serve {
+    /// Configuration file (TOML).
+    #[arg(long, value_name = "FILE", env = "LEVERET_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Directory that holds everything the broker keeps [default: ./data].
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Where clients connect; can be given several times [default: 0.0.0.0:5672].
+    #[arg(long, value_name = "ADDR")]
+    pub amqp_listen: Vec<String>,
+    /// Where clients connect with TLS; needs certificates in the configuration [default: nowhere].
+    #[arg(long, value_name = "ADDR")]
+    pub amqp_tls_listen: Vec<String>,
+    /// Where the management API is served [default: 0.0.0.0:15672].
+    #[arg(long, value_name = "ADDR")]
+    pub management_listen: Vec<String>,
+    /// Where /metrics is served for Prometheus [default: 0.0.0.0:15692].
+    #[arg(long, value_name = "ADDR")]
+    pub prometheus_listen: Vec<String>,
+    /// Name of this node [default: rabbit@HOSTNAME].
+    #[arg(long, value_name = "NAME")]
+    pub node_name: Option<String>,
+    /// error, warn, info, debug or trace [default: info].
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+}
+
+const SERVE_HELP: &str = "\
+Addresses are HOST:PORT; [::]:5672 takes IPv6 and IPv4, 127.0.0.1:5672 this machine only.
+
+Everything can also be set in the configuration file and in the environment, where a key is
+LEVERET_ and its path: amqp.heartbeat is LEVERET_AMQP_HEARTBEAT. Flags beat the environment, the
+environment beats the file.
+
+Examples:
+  leveret serve
+  leveret serve --data-dir /var/lib/leveret --amqp-listen '[::]:5672'
+  LEVERET_AUTH_LOOPBACK_USERS= leveret serve     let guest in from everywhere (not for production)";
+
+impl Serve {
+    /// The configuration that these flags, the environment and the file make together.
+    ///
+    /// # Errors
+    /// What a person must correct.
+    pub fn load(
+        &self,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<load::Loaded, ConfigError> {
+        let flags = Flags {
+            data_dir: self.data_dir.clone(),
+            node_name: self.node_name.clone(),
+            amqp_listen: self.amqp_listen.clone(),
+            amqp_tls_listen: self.amqp_tls_listen.clone(),
+            management_listen: self.management_listen.clone(),
+            prometheus_listen: self.prometheus_listen.clone(),
+            log_level: self.log_level.clone(),
+        };
+        load::load(self.config.as_deref(), environment, &flags)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_reach_the_configuration() {
+        let cli = Cli::try_parse_from([
+            "leveret",
+            "serve",
+            "--data-dir",
+            "/d",
+            "--amqp-listen",
+            "127.0.0.1:1",
+            "--amqp-listen",
+            "[::1]:1",
+            "--management-listen",
+            "127.0.0.1:2",
+            "--prometheus-listen",
+            "127.0.0.1:3",
+            "--node-name",
+            "n@h",
+            "--log-level",
+            "debug",
+        ])
+        .unwrap();
+        let Command::Serve(serve) = cli.command else { panic!("not serve") };
+        let config = serve.load([]).unwrap().config;
+        assert_eq!(config.data_dir, PathBuf::from("/d"));
+        assert_eq!(config.amqp.listen, ["127.0.0.1:1", "[::1]:1"]);
+        assert_eq!(config.management.listen, ["127.0.0.1:2"]);
+        assert_eq!(config.prometheus.listen, ["127.0.0.1:3"]);
+        assert_eq!(config.node_name, "n@h");
+        assert_eq!(config.log.level, "debug");
+    }
+}
