@@ -18,6 +18,8 @@ mod cursor;
 mod encode;
 mod error;
 mod frame;
+#[doc(hidden)]
+pub mod fuzzing;
 mod header;
 mod method;
 mod properties;

@@ -6,6 +6,7 @@ mod guard;
 use amq_protocol::protocol::{AMQPClass, parse_class};
 
 pub use basic::{Deliver, Publish, decode_deliver};
+pub(crate) use guard::table_duplicates;
 
 use crate::DecodeError;
 

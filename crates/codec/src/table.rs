@@ -130,7 +130,7 @@ fn check_fields(bytes: &[u8], keyed: bool, levels: usize) -> Result<(), DecodeEr
         if keyed {
             cursor.short()?;
         }
-        let fixed = match ValueKind::from_letter(cursor.u8()?)? {
+        let len = match ValueKind::from_letter(cursor.u8()?)? {
             ValueKind::Table => {
                 check_fields(cursor.long()?, true, levels)?;
                 0
@@ -147,7 +147,7 @@ fn check_fields(bytes: &[u8], keyed: bool, levels: usize) -> Result<(), DecodeEr
             ValueKind::Decimal => 5,
             ValueKind::Long | ValueKind::LongUpper | ValueKind::Double | ValueKind::Timestamp => 8,
         };
-        cursor.bytes(fixed)?;
+        cursor.bytes(len)?;
     }
     Ok(())
 }

@@ -101,7 +101,7 @@ fn check_arguments(bytes: &[u8]) -> Result<bool, DecodeError> {
     table_duplicates(TableView::new(bytes))
 }
 
-fn table_duplicates(table: TableView<'_>) -> Result<bool, DecodeError> {
+pub(crate) fn table_duplicates(table: TableView<'_>) -> Result<bool, DecodeError> {
     let mut keys = Vec::new();
     let mut found = false;
     for field in table.fields() {
