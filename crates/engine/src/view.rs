@@ -1,0 +1,322 @@
+//! What management sees of a broker: traits that the node and the server implement, and the plain
+//! values they answer with. Copies, made when somebody asks; nothing here is on the way of a message.
+
+use crate::command::{Command, Outcome};
+use crate::error::BrokerError;
+use crate::ids::{ChannelKey, ConnectionId, ConsumerId, QueueId};
+use crate::queue::stats::{QueueCounts, QueueStats};
+use crate::time::Timestamp;
+use crate::topology::Topology;
+use leveret_codec::Table;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// A future behind a pointer.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Reads the broker.
+pub trait Registry: Send + Sync {
+    /// Runs `f` with the topology, which does not change meanwhile. `f` must be quick and must not
+    /// call the registry: publishers may wait for it.
+    fn with_topology(&self, f: &mut dyn FnMut(&Topology));
+    /// What a queue holds and counted; `None` if it is not led here or is gone.
+    fn queue_figures(&self, id: QueueId) -> Option<QueueFigures>;
+    /// Client connections of this node, in no order.
+    fn connections(&self) -> Vec<ConnectionView>;
+    /// Channels of this node, in no order.
+    fn channels(&self) -> Vec<ChannelView>;
+    /// Consumers of this node's queues, in no order.
+    fn consumers(&self) -> Vec<ConsumerView>;
+    /// Counters and sums of this node.
+    fn totals(&self) -> Totals;
+}
+
+/// Tells about the process.
+pub trait NodeView: Send + Sync {
+    /// The node's name.
+    fn name(&self) -> &str;
+    /// The cluster's name.
+    fn cluster_name(&self) -> String;
+    /// The RabbitMQ version that is spoken; tools switch features by it.
+    fn product_version(&self) -> &str;
+    /// Milliseconds since the start.
+    fn uptime_ms(&self) -> u64;
+    /// Where the node listens.
+    fn listeners(&self) -> Vec<ListenerView>;
+    /// The alarms that are on.
+    fn alarms(&self) -> Vec<Alarm>;
+    /// Memory, disk, descriptors.
+    fn resources(&self) -> Resources;
+    /// Client connections at once, at most; `None` is without limit.
+    fn connection_max(&self) -> Option<u64>;
+}
+
+/// Changes the broker on behalf of a person, whose rights the caller has checked.
+pub trait Propose: Send + Sync {
+    /// Applies a command; the answer comes when it holds.
+    fn propose(&self, command: Command) -> BoxFuture<'_, Result<Outcome, BrokerError>>;
+    /// Deletes a queue and returns how many messages were ready in it.
+    fn delete_queue<'a>(
+        &'a self,
+        vhost: &'a str,
+        name: &'a str,
+        only: DeleteOnly,
+    ) -> BoxFuture<'a, Result<u64, BrokerError>>;
+    /// Removes what is ready in a queue and returns how much that was.
+    fn purge_queue<'a>(
+        &'a self,
+        vhost: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<u64, BrokerError>>;
+    /// Asks a client to go, with 320 and `reason`; `false` if it is gone already.
+    fn close_connection(&self, id: ConnectionId, reason: &str) -> bool;
+}
+
+/// Conditions of a delete.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeleteOnly {
+    /// Only without consumers.
+    pub if_unused: bool,
+    /// Only without ready messages.
+    pub if_empty: bool,
+}
+
+/// What a queue holds and counted.
+#[derive(Clone, Debug, Default)]
+pub struct QueueFigures {
+    /// What it holds now.
+    pub counts: QueueCounts,
+    /// What happened in it.
+    pub stats: QueueStats,
+    /// Bytes of memory of its messages.
+    pub memory: u64,
+    /// When its oldest ready message arrived.
+    pub oldest_ready: Option<Timestamp>,
+    /// The tag of the consumer that has the queue for itself.
+    pub exclusive_consumer: Option<Arc<str>>,
+    /// The tag of the consumer that is active where only one may be.
+    pub single_active_consumer: Option<Arc<str>>,
+}
+
+/// Counters of messages, as RabbitMQ's `message_stats` name them. They never go down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MessageStats {
+    /// `basic.publish`.
+    pub publish: u64,
+    /// Publishes answered by `basic.ack`.
+    pub confirm: u64,
+    /// Mandatory messages returned.
+    pub return_unroutable: u64,
+    /// Messages that matched no queue and were dropped.
+    pub drop_unroutable: u64,
+    /// Deliveries that wait for an ack.
+    pub deliver: u64,
+    /// Deliveries that do not.
+    pub deliver_no_ack: u64,
+    /// Deliveries that were not the first.
+    pub redeliver: u64,
+    /// `basic.get` with a message that waits for an ack.
+    pub get: u64,
+    /// `basic.get` with a message that does not.
+    pub get_no_ack: u64,
+    /// `basic.get` of an empty queue.
+    pub get_empty: u64,
+    /// Deliveries acked.
+    pub ack: u64,
+}
+
+/// A client connection.
+#[derive(Clone, Debug)]
+pub struct ConnectionView {
+    /// Which connection.
+    pub id: ConnectionId,
+    /// The client's address and port, `127.0.0.1:5555`.
+    pub peer: Arc<str>,
+    /// The broker's address and port.
+    pub local: Arc<str>,
+    /// What TLS has settled; `None` without TLS.
+    pub tls: Option<Arc<TlsView>>,
+    /// The user, empty before the login.
+    pub user: Arc<str>,
+    /// The vhost, empty before `connection.open`.
+    pub vhost: Arc<str>,
+    /// The SASL mechanism, empty before the login.
+    pub mechanism: &'static str,
+    /// The properties as the client sent them.
+    pub client_properties: Table,
+    /// `connection_name` of the client properties.
+    pub user_provided_name: Option<Arc<str>>,
+    /// RabbitMQ's word for the state: `running`, `blocked`, ...
+    pub state: &'static str,
+    /// Open channels.
+    pub channels: u32,
+    /// Largest number of channels, 0 is unlimited.
+    pub channel_max: u16,
+    /// Largest frame in bytes, 0 is unlimited.
+    pub frame_max: u32,
+    /// Heartbeat in seconds, 0 is none.
+    pub heartbeat: u16,
+    /// When the client came.
+    pub connected_at: Timestamp,
+    /// Bytes received.
+    pub received_bytes: u64,
+    /// Bytes sent.
+    pub sent_bytes: u64,
+    /// Frames received.
+    pub received_frames: u64,
+}
+
+/// What TLS has settled on a connection.
+#[derive(Clone, Debug, Default)]
+pub struct TlsView {
+    /// `tlsv1.3`.
+    pub protocol: Arc<str>,
+    /// The cipher suite.
+    pub cipher: Arc<str>,
+    /// Subject of the client's certificate.
+    pub peer_cert_subject: Option<Arc<str>>,
+    /// Its issuer.
+    pub peer_cert_issuer: Option<Arc<str>>,
+    /// Its validity.
+    pub peer_cert_validity: Option<Arc<str>>,
+}
+
+/// A channel. Its user and vhost are those of its connection.
+#[derive(Clone, Debug)]
+pub struct ChannelView {
+    /// Which channel.
+    pub key: ChannelKey,
+    /// Consumers on it.
+    pub consumers: u32,
+    /// Deliveries that wait for an ack.
+    pub unacked: u64,
+    /// Publishes that wait for a confirm.
+    pub unconfirmed: u64,
+    /// Publishes of the open transaction.
+    pub uncommitted: u64,
+    /// Acks of the open transaction.
+    pub uncommitted_acks: u64,
+    /// The prefetch of consumers to come, 0 is unlimited.
+    pub prefetch: u32,
+    /// The prefetch of the whole channel, 0 is unlimited.
+    pub global_prefetch: u32,
+    /// Whether it is in confirm mode.
+    pub confirm: bool,
+    /// Whether it is transactional.
+    pub transactional: bool,
+    /// What it counted.
+    pub stats: MessageStats,
+}
+
+/// A consumer.
+#[derive(Clone, Debug)]
+pub struct ConsumerView {
+    /// Which consumer.
+    pub id: ConsumerId,
+    /// The channel it lives on.
+    pub channel: ChannelKey,
+    /// The queue.
+    pub queue: QueueId,
+    /// The vhost of the queue.
+    pub vhost: Arc<str>,
+    /// The queue's name.
+    pub queue_name: Arc<str>,
+    /// The consumer tag.
+    pub tag: Arc<str>,
+    /// Whether it acknowledges nothing.
+    pub no_ack: bool,
+    /// Whether it is exclusive.
+    pub exclusive: bool,
+    /// Whether it may be served: not waiting behind a single active consumer.
+    pub active: bool,
+    /// Its prefetch, 0 is unlimited.
+    pub prefetch: u16,
+    /// The arguments of `basic.consume`.
+    pub arguments: Table,
+    /// Who consumes.
+    pub user: Arc<str>,
+}
+
+/// Counters and sums of a node. The counters never go down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Connections now.
+    pub connections: u64,
+    /// Channels now.
+    pub channels: u64,
+    /// Consumers now.
+    pub consumers: u64,
+    /// Queues led here now.
+    pub queues: u64,
+    /// Messages ready in them.
+    pub ready: u64,
+    /// Messages delivered and not acknowledged.
+    pub unacked: u64,
+    /// Bytes of bodies of ready messages.
+    pub ready_bytes: u64,
+    /// Bytes of bodies of unacknowledged messages.
+    pub unacked_bytes: u64,
+    /// Connections ever made.
+    pub connections_opened: u64,
+    /// Connections ended.
+    pub connections_closed: u64,
+    /// Channels ever opened.
+    pub channels_opened: u64,
+    /// Channels closed.
+    pub channels_closed: u64,
+    /// `queue.declare` that was answered well.
+    pub queues_declared: u64,
+    /// Queues made.
+    pub queues_created: u64,
+    /// Queues deleted.
+    pub queues_deleted: u64,
+    /// Bytes received from clients.
+    pub received_bytes: u64,
+    /// Bytes sent to clients.
+    pub sent_bytes: u64,
+    /// What all channels counted, closed ones included.
+    pub messages: MessageStats,
+}
+
+/// Where a node listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerView {
+    /// RabbitMQ's name of the protocol: `amqp`, `amqp/ssl`, `http`, `https`, `http/prometheus`.
+    pub protocol: Arc<str>,
+    /// The address.
+    pub ip: Arc<str>,
+    /// The port.
+    pub port: u16,
+}
+
+/// A resource that has run low.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Alarm {
+    /// Free disk space is below its limit.
+    Disk,
+    /// Memory is beyond its watermark.
+    Memory,
+}
+
+/// What the process uses and may use. 0 where the system does not say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resources {
+    /// Bytes of memory in use.
+    pub memory_used: u64,
+    /// Bytes beyond which the memory alarm is on.
+    pub memory_limit: u64,
+    /// Free bytes on the disk of the data directory.
+    pub disk_free: u64,
+    /// Bytes below which the disk alarm is on.
+    pub disk_limit: u64,
+    /// Open file descriptors.
+    pub descriptors_used: u64,
+    /// Descriptors that may be open.
+    pub descriptors_total: u64,
+    /// Client connections that fit into the descriptors.
+    pub sockets_total: u64,
+    /// Cores.
+    pub processors: u64,
+    /// The process's number.
+    pub os_pid: u32,
+}
