@@ -26,3 +26,22 @@ pub use settings::{DeadLetterStrategy, DeadLetterTarget, Overflow, QueueKind, Qu
 pub use time::Timestamp;
 
 pub use error::{AuthError, BrokerError, Permission, ResourceKind, ResourceName};
+
+// The queue half.
+pub mod block;
+pub mod dead_letter;
+pub mod queue;
+pub mod record;
+pub mod seq;
+
+pub use block::{BLOCK_TARGET, Block};
+pub use dead_letter::{DeadLetter, DeathReason};
+pub use queue::consumers::ConsumerSpec;
+pub use queue::credit::ChannelCredit;
+pub use queue::effects::{
+    Budget, ConfirmRun, DeleteCause, Delivery, Effects, Incoming, Outcome, Settled,
+};
+pub use queue::ops::{DropReason, Log, Op, OpIndex};
+pub use queue::stats::{QueueCounts, QueueStats};
+pub use queue::{ConsumerView, Queue, Settle, Settlement};
+pub use record::{BODY_BY_REFERENCE, Body, NewRecord, Record};

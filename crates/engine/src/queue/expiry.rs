@@ -1,0 +1,81 @@
+//! Time in a queue: messages that expire at the head of their priority, and a queue that expires
+//! because nobody uses it.
+
+use super::level::Piece;
+use super::{DeleteCause, DropReason, Effects, Queue};
+use crate::time::Timestamp;
+use std::ops::Range;
+
+/// How many records from the start of a piece, at most `n`, fulfil a condition on their expiry.
+/// One without expiry is taken to expire at the end of time.
+pub(super) fn run(piece: &Piece<'_>, n: u32, condition: impl Fn(Timestamp) -> bool) -> u32 {
+    let records = piece.first..piece.first + n.min(piece.n);
+    let met =
+        |record: &u32| condition(piece.block.expires_at(*record).unwrap_or(Timestamp(u64::MAX)));
+    records.take_while(met).count() as u32
+}
+
+impl Queue {
+    /// Drops what has expired at the heads. A message behind one that lives longer stays.
+    // rabbitmq: ttl, per-message
+    pub(super) fn expire(&mut self, now: Timestamp, fx: &mut Effects) {
+        if !self.may_deliver {
+            return;
+        }
+        for at in 0..self.levels.len() {
+            while let Some(range) = self.expired_head(at, now) {
+                self.discard(at, range, DropReason::Expired, fx);
+            }
+        }
+    }
+
+    /// What has expired at the head of a level, as far as it lies in one block.
+    fn expired_head(&self, at: usize, now: Timestamp) -> Option<Range<u64>> {
+        let level = self.levels.get(at).filter(|level| level.any_expires())?;
+        let piece = level.piece(level.ready_head()?)?;
+        if !piece.block.any_expires() {
+            return None;
+        }
+        let n = run(&piece, piece.n, |expires| expires <= now);
+        (n > 0).then_some(piece.start..piece.start + u64::from(n))
+    }
+
+    /// Takes messages out of the queue without a consumer, and dead-letters them if that is set.
+    pub(super) fn discard(
+        &mut self,
+        at: usize,
+        range: Range<u64>,
+        reason: DropReason,
+        fx: &mut Effects,
+    ) {
+        self.dead_letter(at, range.clone(), reason, fx);
+        let range = super::seq_range(self.levels[at].priority, &range);
+        self.emit(super::Op::Drop { range, reason }, fx);
+    }
+
+    /// Does what is due: expired messages leave, an unused queue asks to be deleted.
+    pub fn tick(&mut self, now: Timestamp, fx: &mut Effects) {
+        self.expire(now, fx);
+        if self.unused_until().is_some_and(|until| now >= until) {
+            fx.delete = Some(DeleteCause::Expired);
+        }
+    }
+
+    /// When [`Self::tick`] has something to do next, as far as is known now.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        let heads = self.levels.iter().filter_map(|level| {
+            let piece = level.any_expires().then(|| level.piece(level.ready_head()?))??;
+            piece.block.expires_at(piece.first)
+        });
+        let heads = if self.may_deliver { heads.min() } else { None };
+        heads.into_iter().chain(self.unused_until()).min()
+    }
+
+    /// When the queue goes if nobody uses it until then.
+    // rabbitmq: ttl, queue ttl
+    fn unused_until(&self) -> Option<Timestamp> {
+        let expires = self.settings.expires?;
+        (self.counts().consumers == 0).then(|| self.last_used.plus(expires))
+    }
+}

@@ -1,0 +1,176 @@
+//! How a queue emits and applies ops, and what waits until its ops are visible or durable.
+
+use super::effects::Settled;
+use super::level::Finished;
+use super::ops::{DropReason, Log, Op, OpIndex};
+use super::{Effects, Queue, positions};
+use crate::ids::SeqRange;
+use crate::time::Timestamp;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// What a queue remembers while somebody keeps its ops.
+#[derive(Debug)]
+pub(super) struct LogState {
+    next: OpIndex,
+    /// Up to which position a priority may be handed out once an op is visible.
+    hidden: VecDeque<(OpIndex, u8, u64)>,
+    /// Answers to publishers that wait for an op to be visible.
+    until_visible: VecDeque<(OpIndex, Settled)>,
+    /// Answers to publishers that wait for an op to be durable.
+    until_durable: VecDeque<(OpIndex, Settled)>,
+}
+
+impl LogState {
+    fn new(next: OpIndex) -> Self {
+        Self {
+            next,
+            hidden: VecDeque::new(),
+            until_visible: VecDeque::new(),
+            until_durable: VecDeque::new(),
+        }
+    }
+
+    /// Keeps answers until the last op is durable or visible.
+    pub(super) fn wait(&mut self, answers: impl Iterator<Item = Settled>, durable: bool) {
+        let last = OpIndex(self.next.0 - 1);
+        let waiting = if durable { &mut self.until_durable } else { &mut self.until_visible };
+        waiting.extend(answers.map(|answer| (last, answer)));
+    }
+
+    /// Gives every answer that waits.
+    pub(super) fn settle_all(mut self, fx: &mut Effects) {
+        let all = OpIndex(u64::MAX);
+        release(&mut self.until_visible, all, fx);
+        release(&mut self.until_durable, all, fx);
+    }
+}
+
+fn release(waiting: &mut VecDeque<(OpIndex, Settled)>, upto: OpIndex, fx: &mut Effects) {
+    while let Some((_, settled)) = waiting.pop_front_if(|(index, _)| *index <= upto) {
+        fx.settled.push(settled);
+    }
+}
+
+impl Queue {
+    /// Says whether somebody keeps the ops from now on. Whatever waited for the log is released.
+    pub fn set_log(&mut self, log: Log, now: Timestamp, fx: &mut Effects) {
+        let before = match log {
+            Log::Memory => self.log.take(),
+            Log::Kept { next } => self.log.replace(Box::new(LogState::new(next))),
+        };
+        if let Some(before) = before {
+            before.settle_all(fx);
+        }
+        for level in &mut self.levels {
+            level.show(level.next());
+        }
+        self.assign(now, fx);
+    }
+
+    /// The number of the last op that was emitted; `None` without a log.
+    #[must_use]
+    pub fn last_op(&self) -> Option<OpIndex> {
+        self.log.as_ref().map(|log| OpIndex(log.next.0 - 1))
+    }
+
+    /// The ops up to `upto` may be acted upon: their messages may be delivered, and publishers of
+    /// transient messages are answered.
+    pub fn visible(&mut self, upto: OpIndex, now: Timestamp, fx: &mut Effects) {
+        let Some(log) = &mut self.log else { return };
+        release(&mut log.until_visible, upto, fx);
+        while let Some((_, priority, end)) = log.hidden.pop_front_if(|(index, ..)| *index <= upto) {
+            if let Some(level) = self.levels.iter_mut().find(|level| level.priority == priority) {
+                level.show(end);
+            }
+        }
+        self.assign(now, fx);
+    }
+
+    /// The ops up to `upto` survive: publishers of persistent messages are answered.
+    pub fn durable(&mut self, upto: OpIndex, _now: Timestamp, fx: &mut Effects) {
+        if let Some(log) = &mut self.log {
+            release(&mut log.until_durable, upto, fx);
+        }
+    }
+
+    /// The one door through which what the queue holds changes.
+    pub(super) fn emit(&mut self, op: Op, fx: &mut Effects) {
+        if let Some(log) = &mut self.log {
+            let index = log.next;
+            log.next = OpIndex(index.0 + 1);
+            if let Op::Publish { first, block, .. } = &op {
+                let end = first.index() + u64::from(block.len());
+                log.hidden.push_back((index, first.level(), end));
+            }
+            fx.ops.push((index, op.clone()));
+        }
+        if let Some(block) = self.carry_out(op)
+            && let Some(mut block) = Arc::into_inner(block)
+        {
+            block.clear();
+            fx.spare = Some(block);
+        }
+    }
+
+    /// Applies an op that another copy of this queue emitted: for recovery and mirrors. Changes
+    /// what the queue holds and its counters, and nothing else.
+    pub fn apply(&mut self, op: Op) {
+        self.carry_out(op);
+    }
+
+    /// Carries an op out; gives a block back that was copied.
+    fn carry_out(&mut self, op: Op) -> Option<Arc<crate::block::Block>> {
+        match op {
+            Op::Publish { first, at, block } => {
+                self.stats.published += u64::from(block.len());
+                self.ready.n += u64::from(block.len());
+                self.ready.bytes += block.body_bytes(0..block.len());
+                let hidden = self.log.is_some();
+                let level = self.level_for(first.level());
+                debug_assert_eq!(first.index(), level.next(), "ops applied out of order");
+                let copied = level.append(block, at);
+                if !hidden {
+                    level.show(level.next());
+                }
+                return copied;
+            }
+            Op::Ack(range) => self.stats.finished += self.finish(range),
+            Op::Drop { range, reason } => {
+                let n = self.finish(range);
+                *self.dropped_counter(reason) += n;
+            }
+            Op::Return(range) => {
+                if let Some(at) = self.level_index(range.first.level()) {
+                    let marks = self.levels[at].marks.get_or_insert_default();
+                    marks.count_return(positions(range));
+                }
+            }
+            Op::Purge(ranges) => {
+                for range in ranges {
+                    self.stats.purged += self.finish(range);
+                }
+            }
+        }
+        None
+    }
+
+    fn dropped_counter(&mut self, reason: DropReason) -> &mut u64 {
+        match reason {
+            DropReason::DeliveryLimit => &mut self.stats.over_delivery_limit,
+            DropReason::Expired => &mut self.stats.expired,
+            DropReason::Lost => &mut self.stats.lost,
+            DropReason::MaxLength => &mut self.stats.dropped,
+            DropReason::Rejected => &mut self.stats.rejected,
+        }
+    }
+
+    /// Marks messages as done, wherever they were, and says how many were not done before.
+    fn finish(&mut self, range: SeqRange) -> u64 {
+        let Some(at) = self.level_index(range.first.level()) else { return 0 };
+        let Finished { ready, out } = self.levels[at].finish(positions(range));
+        self.ready -= ready;
+        self.unacked -= out;
+        ready.n + out.n
+    }
+}

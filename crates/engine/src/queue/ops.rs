@@ -1,0 +1,85 @@
+//! The ops: the only way in which what a queue holds changes. A queue emits them, and whoever
+//! applies the same ops in the same order (recovery, a mirror) holds the same messages.
+//! Who has what unacknowledged is no lasting state and is not in them.
+
+use crate::block::Block;
+use crate::dead_letter::DeathReason;
+use crate::ids::Seq;
+use crate::ids::SeqRange;
+use crate::time::Timestamp;
+use std::sync::Arc;
+
+/// The number of an op of a queue that keeps a log: 1, 2, 3, ...
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OpIndex(pub u64);
+
+/// A lasting change of a queue.
+#[derive(Clone, Debug)]
+pub enum Op {
+    /// All records of a block are appended to one priority level, from `first` on.
+    Publish {
+        /// The position of the first record.
+        first: Seq,
+        /// When they arrived.
+        at: Timestamp,
+        /// The records.
+        block: Arc<Block>,
+    },
+    /// Consumers are done with these.
+    Ack(SeqRange),
+    /// These left the queue without a consumer.
+    Drop {
+        /// Which.
+        range: SeqRange,
+        /// Why.
+        reason: DropReason,
+    },
+    /// These came back after a failed delivery; only a queue that counts deliveries says so.
+    Return(SeqRange),
+    /// All that was ready.
+    Purge(Box<[SeqRange]>),
+}
+
+/// Why a message left its queue without a consumer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DropReason {
+    /// It was returned more often than the delivery limit allows.
+    DeliveryLimit,
+    /// Its time was up.
+    Expired,
+    /// Its bytes did not survive; the log says that it was there.
+    Lost,
+    /// The queue was too long.
+    MaxLength,
+    /// A consumer rejected it.
+    Rejected,
+}
+
+impl DropReason {
+    /// The reason that a dead letter names; `None` for what cannot be dead-lettered.
+    #[must_use]
+    pub fn death(self) -> Option<DeathReason> {
+        match self {
+            Self::DeliveryLimit => Some(DeathReason::DeliveryLimit),
+            Self::Expired => Some(DeathReason::Expired),
+            Self::Lost => None,
+            Self::MaxLength => Some(DeathReason::MaxLength),
+            Self::Rejected => Some(DeathReason::Rejected),
+        }
+    }
+}
+
+/// Whether a queue's ops are kept by someone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Log {
+    /// Nobody: no op is emitted, what is published is deliverable and confirmed at once.
+    #[default]
+    Memory,
+    /// Ops are emitted, numbered from `next` on. A message is deliverable once its op is
+    /// [visible](crate::queue::Queue::visible) and confirmed once it is
+    /// [durable](crate::queue::Queue::durable), if it has to be.
+    Kept {
+        /// The number of the next op.
+        next: OpIndex,
+    },
+}

@@ -1,0 +1,169 @@
+//! What consumers say about messages they took: done, again, or not at all. Hot path for acks.
+
+use super::consumers::Consumers;
+use super::{DropReason, Effects, Op, Queue, positions, seq_range};
+use crate::dead_letter::DeadLetter;
+use crate::ids::{ConsumerId, SeqRange};
+use crate::time::Timestamp;
+use std::ops::Range;
+
+/// What a consumer says about a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// `basic.ack`: it is done.
+    Ack,
+    /// `basic.nack` or `basic.recover` with requeue: back in its place.
+    Requeue,
+    /// `basic.reject` with requeue, or its channel or connection went: back in its place, and it
+    /// counts as a failed delivery.
+    RequeueFailed,
+    /// `basic.nack` without requeue: dead-lettered or dropped.
+    Reject,
+    /// `basic.reject` without requeue: likewise, and the dead letter is marked as redelivered.
+    RejectFailed,
+}
+
+/// What became of messages that were taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Settle {
+    /// Who took them; `None` is `basic.get`.
+    pub consumer: Option<ConsumerId>,
+    /// Which.
+    pub range: SeqRange,
+    /// What became of them.
+    pub how: Settlement,
+}
+
+impl Queue {
+    /// Settles messages that were taken. All of them count before the next message is handed out,
+    /// so what is given back together comes again in its order. Parts of a range that are not
+    /// out are ignored.
+    pub fn settle(&mut self, settles: &[Settle], now: Timestamp, fx: &mut Effects) {
+        let Some(mut consumers) = self.consumers.take() else {
+            return self.settle_all(settles, None, now, fx);
+        };
+        self.settle_all(settles, Some(&mut consumers), now, fx);
+        self.keep_consumers(consumers);
+        self.assign(now, fx);
+    }
+
+    fn settle_all(
+        &mut self,
+        settles: &[Settle],
+        mut consumers: Option<&mut Consumers>,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let mut given_back = false;
+        for settle in settles {
+            self.settle_one(settle, fx);
+            given_back |= matches!(settle.how, Settlement::Requeue | Settlement::RequeueFailed);
+            let consumers = consumers.as_mut();
+            if let (Some(consumers), Some(id)) = (consumers, settle.consumer)
+                && let Some(key) = consumers.key(id)
+            {
+                consumers.settled(key, settle.range.n);
+            }
+        }
+        if given_back {
+            // rabbitmq: the limit is met before what came back is handed out again.
+            self.drop_excess(fx);
+            self.expire(now, fx);
+        }
+    }
+
+    fn settle_one(&mut self, settle: &Settle, fx: &mut Effects) {
+        let Some(at) = self.level_index(settle.range.first.level()) else { return };
+        let range = positions(settle.range);
+        if self.levels[at].is_plainly_out(&range) {
+            return self.settle_part(at, range, settle.how, fx);
+        }
+        let mut parts = Vec::new();
+        self.levels[at].out_parts(range, &mut parts);
+        for part in parts {
+            self.settle_part(at, part, settle.how, fx);
+        }
+    }
+
+    fn settle_part(&mut self, at: usize, part: Range<u64>, how: Settlement, fx: &mut Effects) {
+        let n = part.end - part.start;
+        match how {
+            Settlement::Ack => {
+                self.stats.acked += n;
+                let range = seq_range(self.levels[at].priority, &part);
+                self.emit(Op::Ack(range), fx);
+            }
+            Settlement::Requeue => self.requeue(at, part),
+            Settlement::RequeueFailed => self.requeue_failed(at, part, fx),
+            Settlement::Reject => self.discard(at, part, DropReason::Rejected, fx),
+            Settlement::RejectFailed => {
+                self.mark_failed(at, part.clone());
+                self.discard(at, part, DropReason::Rejected, fx);
+            }
+        }
+    }
+
+    /// Puts messages back in their place, marked as delivered before.
+    fn requeue(&mut self, at: usize, range: Range<u64>) {
+        let level = &mut self.levels[at];
+        let amount = level.amount(range.clone());
+        level.marks.get_or_insert_default().redelivered.insert(range.clone());
+        level.give_back(range);
+        self.unacked -= amount;
+        self.ready += amount;
+        self.stats.requeued += amount.n;
+    }
+
+    fn requeue_failed(&mut self, at: usize, range: Range<u64>, fx: &mut Effects) {
+        self.mark_failed(at, range.clone());
+        let Some(limit) = self.settings.delivery_limit else { return self.requeue(at, range) };
+        self.emit(Op::Return(seq_range(self.levels[at].priority, &range)), fx);
+        for position in range {
+            let marks = self.levels[at].marks.as_ref();
+            let over = marks.is_some_and(|marks| marks.returns(position) > limit);
+            if over {
+                self.discard(at, position..position + 1, DropReason::DeliveryLimit, fx);
+            } else {
+                self.requeue(at, position..position + 1);
+            }
+        }
+    }
+
+    /// Remembers failed deliveries where somebody may be told: in a dead letter.
+    fn mark_failed(&mut self, at: usize, range: Range<u64>) {
+        if self.settings.dead_letter.is_some() {
+            self.levels[at].marks.get_or_insert_default().failed.insert(range);
+        }
+    }
+
+    /// Emits dead letters for messages that are about to leave, if they have somewhere to go.
+    pub(super) fn dead_letter(
+        &self,
+        at: usize,
+        range: Range<u64>,
+        reason: DropReason,
+        fx: &mut Effects,
+    ) {
+        let (Some(target), Some(death)) = (&self.settings.dead_letter, reason.death()) else {
+            return;
+        };
+        let level = &self.levels[at];
+        let mut start = range.start;
+        while start < range.end {
+            let marks = level.marks.as_ref();
+            let (end, failed) =
+                marks.map_or((range.end, false), |marks| marks.failed.stretch(start..range.end));
+            fx.dead_letters.extend(level.pieces(start..end).map(|piece| DeadLetter {
+                block: piece.block.clone(),
+                first: piece.first,
+                n: piece.n,
+                reason: death,
+                redelivered: failed,
+                vhost: self.vhost.clone(),
+                queue: self.name.clone(),
+                target: target.clone(),
+            }));
+            start = end;
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! The bytes of one message as a queue keeps it, and a view of them. Hot path.
+//! Properties and address are kept exactly as they came from the wire and are not looked into here.
+//!
+//! ```text
+//! total u32 | body u32 | expires u64 | properties u32 | address u16 | flags u8 | priority u8   (24 bytes, little endian)
+//! | address: exchange and routing key as short strings, length bytes included
+//! | properties: property flags and values
+//! | body, or a u32 that numbers one of the block's shared bodies
+//! ```
+
+use crate::time::Timestamp;
+use bytes::Bytes;
+
+/// A body of at least this many bytes is kept by reference instead of being copied into the block:
+/// below it a copy costs less than counting references and a vectored write.
+pub const BODY_BY_REFERENCE: usize = 4096;
+
+/// Bytes of a record before its address.
+pub(crate) const HEAD: usize = 24;
+
+/// `delivery_mode` was 2.
+const PERSISTENT: u8 = 1;
+/// The body is one of the block's shared bodies.
+const SHARED: u8 = 2;
+/// The message had a failed delivery in the queue that it was dead-lettered from.
+const REDELIVERED: u8 = 4;
+
+/// Where the expiry is inside a record.
+pub(crate) const EXPIRES: std::ops::Range<usize> = 8..16;
+/// Where the flags are inside a record.
+pub(crate) const FLAGS: usize = 22;
+/// Where the priority is inside a record.
+pub(crate) const PRIORITY: usize = 23;
+
+/// The body of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body<'a> {
+    /// Bytes that are copied into the block.
+    Inline(&'a [u8]),
+    /// Bytes that are kept by reference.
+    Shared(&'a Bytes),
+}
+
+impl<'a> Body<'a> {
+    /// The bytes, wherever they are.
+    #[must_use]
+    pub fn bytes(self) -> &'a [u8] {
+        match self {
+            Self::Inline(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+
+    /// How many bytes.
+    #[must_use]
+    pub fn len(self) -> usize {
+        self.bytes().len()
+    }
+
+    /// Whether the body has no bytes.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A message that is about to be written into a block.
+#[derive(Clone, Copy, Debug)]
+pub struct NewRecord<'a> {
+    /// Exchange and routing key as short strings, length bytes included.
+    pub address: &'a [u8],
+    /// Property flags and values as received.
+    pub properties: &'a [u8],
+    /// Whether `delivery_mode` is 2.
+    pub persistent: bool,
+    /// The `priority` property, 0 if absent.
+    pub priority: u8,
+    /// When the message expires by its own `expiration`; the queue's TTL is applied by the queue.
+    pub expires_at: Option<Timestamp>,
+    /// The body, at most `u32::MAX` bytes.
+    pub body: Body<'a>,
+}
+
+impl NewRecord<'_> {
+    /// Bytes the record takes in a block.
+    #[must_use]
+    pub fn stored_len(&self) -> usize {
+        let body = match self.body {
+            Body::Inline(bytes) => bytes.len(),
+            Body::Shared(_) => 4,
+        };
+        HEAD + self.address.len() + self.properties.len() + body
+    }
+
+    /// The fixed part of the record.
+    pub(crate) fn head(&self) -> [u8; HEAD] {
+        let mut head = [0; HEAD];
+        let mut flags = if self.persistent { PERSISTENT } else { 0 };
+        if matches!(self.body, Body::Shared(_)) {
+            flags |= SHARED;
+        }
+        head[0..4].copy_from_slice(&(self.stored_len() as u32).to_le_bytes());
+        head[4..8].copy_from_slice(&(self.body.len() as u32).to_le_bytes());
+        head[EXPIRES].copy_from_slice(&expiry_to_u64(self.expires_at).to_le_bytes());
+        head[16..20].copy_from_slice(&(self.properties.len() as u32).to_le_bytes());
+        head[20..22].copy_from_slice(&(self.address.len() as u16).to_le_bytes());
+        head[FLAGS] = flags;
+        head[PRIORITY] = self.priority;
+        head
+    }
+}
+
+/// A message inside a block.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    head: &'a [u8; HEAD],
+    rest: &'a [u8],
+    bodies: &'a [Bytes],
+}
+
+impl<'a> Record<'a> {
+    /// The record whose bytes these are; `None` if they are too short for its own lengths.
+    pub(crate) fn new(bytes: &'a [u8], bodies: &'a [Bytes]) -> Option<Self> {
+        let (head, rest) = bytes.split_first_chunk::<HEAD>()?;
+        let record = Self { head, rest, bodies };
+        (record.body_start() + record.stored_body_len() == rest.len()).then_some(record)
+    }
+
+    fn u32_at<const AT: usize>(&self) -> u32 {
+        u32::from_le_bytes([self.head[AT], self.head[AT + 1], self.head[AT + 2], self.head[AT + 3]])
+    }
+
+    fn address_len(&self) -> usize {
+        usize::from(u16::from_le_bytes([self.head[20], self.head[21]]))
+    }
+
+    fn properties_len(&self) -> usize {
+        self.u32_at::<16>() as usize
+    }
+
+    fn body_start(&self) -> usize {
+        self.address_len() + self.properties_len()
+    }
+
+    fn stored_body_len(&self) -> usize {
+        if self.is_shared() { 4 } else { self.body_len() }
+    }
+
+    pub(crate) fn is_shared(&self) -> bool {
+        self.head[FLAGS] & SHARED != 0
+    }
+
+    /// Which of the block's shared bodies is this one's.
+    pub(crate) fn shared_index(&self) -> Option<usize> {
+        let at = self.rest.get(self.body_start()..)?.first_chunk::<4>()?;
+        self.is_shared().then(|| u32::from_le_bytes(*at) as usize)
+    }
+
+    /// Exchange and routing key as short strings, length bytes included.
+    #[must_use]
+    pub fn address(&self) -> &'a [u8] {
+        self.rest.get(..self.address_len()).unwrap_or_default()
+    }
+
+    /// The exchange it was published to.
+    #[must_use]
+    pub fn exchange(&self) -> &'a [u8] {
+        short_string(self.address()).0
+    }
+
+    /// The routing key it was published with.
+    #[must_use]
+    pub fn routing_key(&self) -> &'a [u8] {
+        short_string(short_string(self.address()).1).0
+    }
+
+    /// Property flags and values as received.
+    #[must_use]
+    pub fn properties(&self) -> &'a [u8] {
+        self.rest.get(self.address_len()..self.body_start()).unwrap_or_default()
+    }
+
+    /// The body.
+    #[must_use]
+    pub fn body(&self) -> Body<'a> {
+        if let Some(body) = self.shared_index().and_then(|at| self.bodies.get(at)) {
+            return Body::Shared(body);
+        }
+        Body::Inline(self.rest.get(self.body_start()..).unwrap_or_default())
+    }
+
+    /// Bytes of the body, without touching it.
+    #[must_use]
+    pub fn body_len(&self) -> usize {
+        self.u32_at::<4>() as usize
+    }
+
+    /// Whether `delivery_mode` was 2.
+    #[must_use]
+    pub fn persistent(&self) -> bool {
+        self.head[FLAGS] & PERSISTENT != 0
+    }
+
+    /// Whether the message had a failed delivery in the queue that it was dead-lettered from:
+    /// it is delivered with `redelivered` set even the first time.
+    #[must_use]
+    pub fn redelivered(&self) -> bool {
+        self.head[FLAGS] & REDELIVERED != 0
+    }
+
+    /// The `priority` property, 0 if absent.
+    #[must_use]
+    pub fn priority(&self) -> u8 {
+        self.head[PRIORITY]
+    }
+
+    /// When it expires, by its own expiration or the queue's TTL.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        let stored = self.head[EXPIRES].first_chunk().map_or(0, |at| u64::from_le_bytes(*at));
+        expiry_from_u64(stored)
+    }
+}
+
+/// Sets the mark behind [`Record::redelivered`] in the bytes of a record.
+pub(crate) fn mark_redelivered(bytes: &mut [u8]) {
+    bytes[FLAGS] |= REDELIVERED;
+}
+
+/// The stored form of an expiry: 0 is never, so the epoch itself becomes the millisecond after it.
+pub(crate) fn expiry_to_u64(at: Option<Timestamp>) -> u64 {
+    at.map_or(0, |at| at.0.max(1))
+}
+
+/// The expiry behind its stored form.
+pub(crate) fn expiry_from_u64(stored: u64) -> Option<Timestamp> {
+    (stored != 0).then_some(Timestamp(stored))
+}
+
+/// Splits a short string off the front.
+fn short_string(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let Some((len, rest)) = bytes.split_first() else { return (&[], &[]) };
+    rest.split_at_checked(usize::from(*len)).unwrap_or_default()
+}
