@@ -39,7 +39,9 @@ pub use encode::{
 pub use error::DecodeError;
 pub use frame::{FRAME_END, FRAME_OVERHEAD, Frame, FrameKind};
 pub use header::{BASIC_CLASS, ContentHeader, decode_content_header};
-pub use method::{Deliver, Method, Publish, decode_deliver, decode_method, method_id};
+pub use method::{
+    Deliver, Method, Publish, decode_deliver, decode_method, method_id, qos_prefetch_size,
+};
 pub use properties::rewrite::{Change, PropertyChanges, rewrite};
 pub use properties::writer::PropertiesWriter;
 pub use properties::{Properties, Summary};

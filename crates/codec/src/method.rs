@@ -49,6 +49,16 @@ pub fn method_id(payload: &[u8]) -> Option<(u16, u16)> {
     Some((u16::from_be_bytes([c0, c1]), u16::from_be_bytes([m0, m1])))
 }
 
+/// The prefetch_size of a basic.qos, which the catalogue drops; `None` for other methods.
+// spec: basic.qos
+#[must_use]
+pub fn qos_prefetch_size(payload: &[u8]) -> Option<u32> {
+    match *payload {
+        [0, 60, 0, 10, s0, s1, s2, s3, ..] => Some(u32::from_be_bytes([s0, s1, s2, s3])),
+        _ => None,
+    }
+}
+
 /// Reads the payload of a method frame, all of it.
 ///
 /// Short strings are checked for UTF-8, save in basic.publish, where RabbitMQ does not. Of a key that

@@ -129,6 +129,14 @@ fn put_method_writes_what_decode_method_reads() {
 }
 
 #[test]
+fn the_prefetch_size_that_the_catalogue_drops_is_found() {
+    let qos = b"\x00\x3C\x00\x0A\x00\x00\x04\x00\x00\x05\x00";
+    assert!(matches!(decode_method(qos), Ok(Method::Other(_))));
+    assert_eq!(qos_prefetch_size(qos), Some(1024));
+    assert_eq!(qos_prefetch_size(PUBLISH), None);
+}
+
+#[test]
 fn deliver_is_read_and_other_methods_are_named() {
     let payload = b"\x00\x3C\x00\x3C\x01c\x00\x00\x00\x00\x00\x00\x00\x05\x01\x00\x01q";
     let expected =

@@ -1,7 +1,7 @@
 //! Tables and arrays read in place: order, duplicates and type letters stay, nothing is copied.
 
 use crate::cursor::Cursor;
-use crate::table::check_table;
+use crate::table::{check_table, skip_value};
 use crate::{DecodeError, ValueKind};
 
 /// The bytes of a table without their length.
@@ -112,8 +112,19 @@ impl<'a> TableView<'a> {
     // rabbitmq: field tables
     #[must_use]
     pub fn get(self, key: impl AsRef<[u8]>) -> Option<ValueView<'a>> {
-        let key = key.as_ref();
-        self.fields().map_while(Result::ok).find(|field| field.key == key).map(|field| field.value)
+        self.find(key.as_ref()).ok().flatten()
+    }
+
+    /// Looks into no value but the one that is wanted.
+    fn find(self, key: &[u8]) -> Result<Option<ValueView<'a>>, DecodeError> {
+        let mut cursor = Cursor(self.0);
+        while !cursor.0.is_empty() {
+            if cursor.short()? == key {
+                return read_value(&mut cursor).map(Some);
+            }
+            skip_value(&mut cursor)?;
+        }
+        Ok(None)
     }
 }
 

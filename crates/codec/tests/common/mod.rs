@@ -1,22 +1,24 @@
 //! Golden streams: what clients and RabbitMQ 4.3 really sent, as hex beside their decoded form.
 
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::path::PathBuf;
 
 /// One direction of one connection.
-pub struct Golden {
+pub(crate) struct Golden {
     /// The file name without its ending: client or suite, and the side that sent.
-    pub name: String,
+    pub(crate) name: String,
     /// The bytes, protocol header included.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// Where the golden files are.
-pub fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
 }
 
 /// Every golden stream, by name.
-pub fn load() -> Vec<Golden> {
+pub(crate) fn load() -> Vec<Golden> {
     let mut all: Vec<_> = std::fs::read_dir(folder())
         .expect("the golden folder is beside the tests")
         .map(|entry| entry.expect("a readable folder").path())

@@ -1,0 +1,3 @@
+//! libFuzzer over `fuzz_properties`.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| leveret_codec::fuzzing::fuzz_properties(data));
