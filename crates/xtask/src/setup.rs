@@ -39,7 +39,7 @@ const NEEDS: [Need; 4] = [
         brew: "gcc",
     },
     Need {
-        name: "Python 3.8 or later with venv",
+        name: "Python 3.10 or later with venv",
         why: "the interop tests of pika and Celery",
         scope: Scope::Test,
         present: has_python,
@@ -132,7 +132,7 @@ fn is_root_on_debian() -> bool {
 }
 
 fn has_python() -> bool {
-    let program = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 8))";
+    let program = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))";
     process::output_of("python3", &["-c", program]).is_some()
 }
 
