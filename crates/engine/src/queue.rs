@@ -31,6 +31,8 @@ mod settle;
 mod slot;
 pub mod stats;
 mod take;
+#[cfg(test)]
+mod tests;
 
 use crate::error::{BrokerError, ResourceName};
 use crate::ids::{ConsumerId, QueueId, Seq, SeqRange};

@@ -1,0 +1,5 @@
+//! Tests of the queue: single rules here, and any sequence of steps against a model.
+
+mod model;
+mod property;
+mod support;
