@@ -7,8 +7,8 @@
 #![expect(clippy::disallowed_methods, reason = "it runs for a time that its user names")]
 #![expect(clippy::expect_used, reason = "it reports by panicking")]
 
-#[path = "../tests/common/mod.rs"]
-mod common;
+#[path = "../tests/golden/files.rs"]
+mod files;
 
 use std::time::{Duration, Instant};
 
@@ -77,7 +77,7 @@ impl Drop for Told<'_> {
 /// Streams, tables and properties of the golden frames.
 fn corpora() -> [Vec<Vec<u8>>; 3] {
     let [mut streams, mut tables, mut properties] = [const { Vec::new() }; 3];
-    for golden in common::load() {
+    for golden in files::load() {
         let supported = ProtocolHeader::recognise(&golden.bytes) == Some(ProtocolHeader::Supported);
         let skipped = if supported { ProtocolHeader::LEN } else { 0 };
         let mut rest = &golden.bytes[skipped..];

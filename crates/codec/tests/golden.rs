@@ -4,7 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod common;
+#[path = "golden/files.rs"]
+mod files;
 
 use std::fmt::Write;
 
@@ -18,9 +19,9 @@ use leveret_codec::{
 #[test]
 fn every_stream_decodes_to_the_text_beside_it() {
     let update = std::env::var_os("UPDATE_GOLDEN").is_some();
-    for golden in common::load() {
+    for golden in files::load() {
         let text = decode(&golden.bytes);
-        let path = common::folder().join(format!("{}.txt", golden.name));
+        let path = files::folder().join(format!("{}.txt", golden.name));
         if update {
             std::fs::write(&path, &text).unwrap();
         }
@@ -35,7 +36,7 @@ fn every_stream_decodes_to_the_text_beside_it() {
 #[test]
 fn hot_frames_encode_to_the_bytes_that_came() {
     let mut encoded = 0;
-    for golden in common::load() {
+    for golden in files::load() {
         for frame in frames(&golden.bytes) {
             let mut out = BytesMut::new();
             if encode_again(&frame, &mut out) {
@@ -49,7 +50,7 @@ fn hot_frames_encode_to_the_bytes_that_came() {
 
 #[test]
 fn other_methods_survive_being_written() {
-    for golden in common::load() {
+    for golden in files::load() {
         for frame in frames(&golden.bytes).into_iter().filter(|f| f.kind == FrameKind::METHOD) {
             let Ok(Method::Other(class)) = decode_method(frame.payload) else { continue };
             let mut out = BytesMut::new();

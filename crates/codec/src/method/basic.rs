@@ -59,9 +59,8 @@ fn address(bytes: &[u8]) -> Result<Address<'_>, DecodeError> {
     let mut cursor = Cursor(bytes);
     let exchange = cursor.short()?;
     let routing_key = cursor.short()?;
-    let len = exchange.len() + routing_key.len() + 2;
-    let (address, tail) = bytes.split_at_checked(len).ok_or(DecodeError::Truncated)?;
-    Ok((address, exchange, routing_key, tail))
+    let len = bytes.len() - cursor.0.len();
+    Ok((bytes.get(..len).unwrap_or_default(), exchange, routing_key, cursor.0))
 }
 
 /// Reads the payload of a method frame that is a basic.deliver, or says that it is another method.
