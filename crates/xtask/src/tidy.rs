@@ -63,7 +63,7 @@ fn check_file(root: &Path, path: &str, text: &str) -> anyhow::Result<Vec<Finding
         findings.extend(source::check(path, text));
     } else if path == "Cargo.toml" {
         findings.extend(manifest::check_workspace(path, text));
-    } else if path.ends_with("/Cargo.toml") {
+    } else if path.ends_with("/Cargo.toml") && !manifest::stands_alone(text) {
         findings.extend(manifest::check_member(path, text)?);
         findings.extend(layers::check(path, text)?);
     } else if docs::is_checked(path) {

@@ -22,6 +22,12 @@ pub(super) fn dependencies(manifest: &Table) -> impl Iterator<Item = (&str, &Val
         .flat_map(|table| table.iter().map(|(name, value)| (name.as_str(), value)))
 }
 
+/// Whether a manifest below the root is a workspace of its own, as cargo-fuzz needs it: it cannot
+/// take anything from ours, and nothing that ships depends on it.
+pub(super) fn stands_alone(text: &str) -> bool {
+    text.lines().any(|line| line == "[workspace]")
+}
+
 /// Members take every dependency from the workspace, so that there is one version of each.
 pub(super) fn check_member(path: &str, text: &str) -> anyhow::Result<Vec<Finding>> {
     let manifest: Table = text.parse().with_context(|| format!("{path} is not a manifest"))?;
