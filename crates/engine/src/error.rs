@@ -4,6 +4,7 @@
 
 mod arguments;
 mod explain;
+pub(crate) mod term;
 
 use crate::settings::QueueKind;
 use serde::{Deserialize, Serialize};

@@ -25,7 +25,34 @@ pub use ids::{ChannelKey, ConnectionId, ConsumerId, QueueId, Seq, SeqRange};
 pub use settings::{DeadLetterStrategy, DeadLetterTarget, Overflow, QueueKind, QueueSettings};
 pub use time::Timestamp;
 
-pub use error::{AuthError, BrokerError, Permission, ResourceKind, ResourceName};
+pub use error::{
+    ArgumentError, AuthError, BrokerError, ConnectionLimit, Permission, RecordKind, ResourceKind,
+    ResourceName,
+};
+
+// The topology half.
+pub mod names;
+pub mod parameter;
+pub mod command;
+pub mod auth;
+mod arguments;
+pub mod policy;
+pub mod exchange;
+pub mod queue_meta;
+mod slab;
+pub mod router;
+pub mod topology;
+
+pub use auth::{PeerAddress, Resource, User};
+pub use command::{
+    Applied, BindingSpec, Change, Command, Destination, ExchangeDeclare, QueueDeclare,
+};
+pub use exchange::{Exchange, ExchangeKind};
+pub use parameter::ParameterValue;
+pub use policy::Policy;
+pub use queue_meta::QueueMeta;
+pub use router::{Routable, Routed};
+pub use topology::{Examined, Topology, TopologyConfig, Vhost};
 
 // The queue half.
 pub mod block;
@@ -35,7 +62,7 @@ pub mod record;
 pub mod seq;
 
 pub use block::{BLOCK_TARGET, Block};
-pub use dead_letter::{DeadLetter, DeathReason};
+pub use dead_letter::{DeadLetter, DeathReason, Republished};
 pub use queue::consumers::ConsumerSpec;
 pub use queue::credit::ChannelCredit;
 pub use queue::effects::{
@@ -45,3 +72,6 @@ pub use queue::ops::{DropReason, Log, Op, OpIndex};
 pub use queue::stats::{QueueCounts, QueueStats};
 pub use queue::{ConsumerView, Queue, Settle, Settlement};
 pub use record::{BODY_BY_REFERENCE, Body, NewRecord, Record};
+
+// What management sees.
+pub mod view;

@@ -1,6 +1,6 @@
 //! Errors about arguments of declares and binds, with the values as RabbitMQ prints them.
 
-use super::ResourceName;
+use super::{ResourceName, term};
 use crate::settings::QueueKind;
 use leveret_codec::{Value, ValueKind};
 use serde::{Deserialize, Serialize};
@@ -101,5 +101,3 @@ impl ArgumentError {
         Self::WrongType { found: found.name().into(), argument: argument.into(), resource }
     }
 }
-
-pub(crate) mod term;

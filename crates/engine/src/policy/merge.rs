@@ -1,0 +1,151 @@
+//! How a policy, an operator policy and the arguments of a queue become its settings.
+// rabbitmq: policy merge strategies
+
+use super::Policy;
+use crate::arguments::QueueArguments;
+use crate::limits::DELIVERY_LIMIT_DEFAULT;
+use crate::parameter::ParameterValue;
+use crate::settings::{DeadLetterStrategy, DeadLetterTarget, Overflow, QueueKind, QueueSettings};
+use std::sync::Arc;
+
+/// Keys of which the smaller number counts.
+const LIMITS: [&str; 9] = [
+    "consumer-timeout",
+    "delivery-limit",
+    "expires",
+    "max-in-memory-bytes",
+    "max-in-memory-length",
+    "max-length",
+    "max-length-bytes",
+    "message-ttl",
+    "target-group-size",
+];
+
+/// The policies that apply to one queue.
+#[derive(Clone, Copy)]
+pub(crate) struct Applied<'a> {
+    pub(crate) policy: Option<&'a Policy>,
+    pub(crate) operator: Option<&'a Policy>,
+}
+
+impl<'a> Applied<'a> {
+    /// The value that counts for a key: of two numbers the smaller, of anything else the operator's.
+    pub(crate) fn get(self, key: &str) -> Option<&'a ParameterValue> {
+        let user = self.policy.and_then(|policy| policy.get(key));
+        let operator = self.operator.and_then(|policy| policy.get(key));
+        let (Some(user), Some(operator)) = (user, operator) else { return operator.or(user) };
+        match (user.as_i64(), operator.as_i64()) {
+            (Some(a), Some(b)) if LIMITS.contains(&key) && stricter(key, a, b) == a => Some(user),
+            _ => Some(operator),
+        }
+    }
+
+    fn limit(self, key: &str) -> Option<u64> {
+        self.get(key)?.as_i64()?.try_into().ok()
+    }
+
+    fn text(self, key: &str) -> Option<&'a str> {
+        self.get(key)?.as_str()
+    }
+}
+
+/// Of two limits the one that counts. A negative delivery limit is no limit, and then the larger
+/// counts.
+fn stricter(key: &str, a: i64, b: i64) -> i64 {
+    if key == "delivery-limit" && (a < 0 || b < 0) { a.max(b) } else { a.min(b) }
+}
+
+/// The definition that results from a policy and an operator policy, as the HTTP API shows it.
+#[must_use]
+pub fn effective_definition(
+    policy: Option<&Policy>,
+    operator: Option<&Policy>,
+) -> Vec<(Arc<str>, ParameterValue)> {
+    let applied = Applied { policy, operator };
+    let mut result = Vec::<(Arc<str>, ParameterValue)>::new();
+    for (key, _) in policy.into_iter().chain(operator).flat_map(|policy| &policy.definition) {
+        if result.iter().all(|(known, _)| known != key)
+            && let Some(value) = applied.get(key)
+        {
+            result.push((key.clone(), value.clone()));
+        }
+    }
+    result
+}
+
+/// Flags of a queue that no policy changes.
+#[derive(Clone, Copy)]
+pub(crate) struct Flags {
+    pub(crate) durable: bool,
+    pub(crate) auto_delete: bool,
+}
+
+/// The settings of a queue.
+pub(crate) fn settings(
+    flags: Flags,
+    arguments: &QueueArguments,
+    applied: Applied<'_>,
+) -> QueueSettings {
+    let smaller = |argument: Option<u64>, key| match (argument, applied.limit(key)) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    };
+    QueueSettings {
+        durable: flags.durable,
+        auto_delete: flags.auto_delete,
+        message_ttl: smaller(arguments.message_ttl, "message-ttl"),
+        expires: smaller(arguments.expires, "expires"),
+        max_length: smaller(arguments.max_length, "max-length"),
+        max_length_bytes: smaller(arguments.max_length_bytes, "max-length-bytes"),
+        overflow: overflow(arguments, applied),
+        max_priority: arguments.max_priority,
+        single_active_consumer: arguments.single_active_consumer,
+        dead_letter: dead_letter(arguments, applied),
+        dead_letter_strategy: dead_letter_strategy(arguments, applied),
+        delivery_limit: delivery_limit(arguments, applied),
+        consumer_timeout: smaller(arguments.consumer_timeout, "consumer-timeout"),
+    }
+}
+
+/// The argument counts on classic queues, the policy on quorum queues.
+// rabbitmq: overflow of quorum queues
+fn overflow(arguments: &QueueArguments, applied: Applied<'_>) -> Overflow {
+    let policy = applied.text("overflow").and_then(Overflow::parse);
+    let (first, second) = match arguments.kind {
+        QueueKind::Quorum => (policy, arguments.overflow),
+        QueueKind::Classic | QueueKind::Stream => (arguments.overflow, policy),
+    };
+    match first.or(second).unwrap_or_default() {
+        Overflow::RejectPublishDlx if arguments.kind == QueueKind::Quorum => Overflow::DropHead,
+        overflow => overflow,
+    }
+}
+
+fn dead_letter(arguments: &QueueArguments, applied: Applied<'_>) -> Option<DeadLetterTarget> {
+    let text = |key| applied.text(key).map(Into::into);
+    let exchange =
+        arguments.dead_letter_exchange.clone().or_else(|| text("dead-letter-exchange"))?;
+    let routing_key =
+        arguments.dead_letter_routing_key.clone().or_else(|| text("dead-letter-routing-key"));
+    Some(DeadLetterTarget { exchange, routing_key })
+}
+
+fn dead_letter_strategy(arguments: &QueueArguments, applied: Applied<'_>) -> DeadLetterStrategy {
+    if arguments.kind != QueueKind::Quorum {
+        return DeadLetterStrategy::AtMostOnce;
+    }
+    let policy = applied.text("dead-letter-strategy").and_then(DeadLetterStrategy::parse);
+    policy.or(arguments.dead_letter_strategy).unwrap_or_default()
+}
+
+fn delivery_limit(arguments: &QueueArguments, applied: Applied<'_>) -> Option<u32> {
+    if arguments.kind != QueueKind::Quorum {
+        return None;
+    }
+    let policy = applied.get("delivery-limit").and_then(ParameterValue::as_i64);
+    let limit = match (arguments.delivery_limit, policy) {
+        (Some(a), Some(b)) => stricter("delivery-limit", a, b),
+        (a, b) => a.or(b).unwrap_or_else(|| DELIVERY_LIMIT_DEFAULT.into()),
+    };
+    if limit < 0 { None } else { Some(u32::try_from(limit).unwrap_or(u32::MAX)) }
+}

@@ -1,0 +1,144 @@
+//! From an exchange and a message to queues. Hot path: no allocation once the scratch is warm.
+//!
+//! Exchanges bound to exchanges are walked breadth first, each once; an exchange that itself finds
+//! nothing hands the message to its alternate exchange.
+// rabbitmq: 2.7 routing, alternate exchange
+
+use crate::exchange::targets::Target;
+use crate::exchange::topic::TopicScratch;
+use crate::ids::QueueId;
+use leveret_codec::TableView;
+
+/// What routing looks at in a message.
+#[derive(Clone, Copy, Debug)]
+pub struct Routable<'a> {
+    /// The routing key, then the keys of the CC and BCC headers.
+    pub routing_keys: &'a [&'a [u8]],
+    /// The headers.
+    pub headers: Option<TableView<'a>>,
+}
+
+/// Where a message goes; also the scratch of routing, to be used again and again.
+#[derive(Debug, Default)]
+pub struct Routed {
+    queues: Vec<QueueId>,
+    slots: Vec<u32>,
+    by_key_alone: bool,
+    pub(crate) targets: Vec<Target>,
+    pub(crate) topic: TopicScratch,
+    /// Exchanges in the order they were found, each once.
+    visited: Vec<u32>,
+    /// Which exchanges are in `visited`, once there is more than one.
+    seen: Vec<u64>,
+    /// Whether a queue may be in `slots` more than once.
+    repeated: bool,
+}
+
+impl Routed {
+    /// An empty scratch.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The queues, each once, in no particular order.
+    #[must_use]
+    pub fn queues(&self) -> &[QueueId] {
+        &self.queues
+    }
+
+    /// Whether no queue was found.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.queues.is_empty()
+    }
+
+    /// Whether another message to the same exchange with the same keys goes to the same queues, as
+    /// long as the routing version stays the same.
+    #[must_use]
+    pub fn by_key_alone(&self) -> bool {
+        self.by_key_alone
+    }
+
+    pub(crate) fn slots(&self) -> &[u32] {
+        &self.slots
+    }
+
+    pub(crate) fn start(&mut self, exchange: u32) {
+        self.queues.clear();
+        self.slots.clear();
+        self.targets.clear();
+        for &slot in &self.visited {
+            if let Some(word) = self.seen.get_mut(slot as usize / 64) {
+                *word = 0;
+            }
+        }
+        self.visited.clear();
+        self.visited.push(exchange);
+        self.by_key_alone = true;
+        self.repeated = false;
+    }
+
+    pub(crate) fn depends_on_headers(&mut self) {
+        self.by_key_alone = false;
+    }
+
+    pub(crate) fn visited(&self, position: usize) -> Option<u32> {
+        self.visited.get(position).copied()
+    }
+
+    /// Notes an exchange that is to be walked, unless it is already.
+    pub(crate) fn visit(&mut self, exchange: u32) {
+        if let [only] = *self.visited {
+            self.mark(only);
+        }
+        if self.mark(exchange) {
+            self.visited.push(exchange);
+        }
+    }
+
+    fn mark(&mut self, exchange: u32) -> bool {
+        let (word, mask) = (exchange as usize / 64, 1 << (exchange % 64));
+        if self.seen.len() <= word {
+            self.seen.resize(word + 1, 0);
+        }
+        let Some(word) = self.seen.get_mut(word) else { return false };
+        let new = *word & mask == 0;
+        *word |= mask;
+        new
+    }
+
+    /// Takes over what an exchange found in `targets`.
+    pub(crate) fn accept(&mut self, repeated: bool) {
+        self.repeated |= repeated || !self.slots.is_empty();
+        let targets = std::mem::take(&mut self.targets);
+        for &target in &targets {
+            if target.is_exchange() {
+                self.visit(target.slot());
+            } else {
+                self.slots.push(target.slot());
+            }
+        }
+        self.targets = targets;
+    }
+
+    /// Ends with every queue once.
+    pub(crate) fn finish(&mut self, ids: &[QueueId]) {
+        if self.repeated && self.slots.len() > 1 {
+            self.slots.sort_unstable();
+            self.slots.dedup();
+        }
+        let id = |slot: &u32| ids.get(*slot as usize).copied();
+        self.queues.extend(self.slots.iter().filter_map(id));
+    }
+
+    /// Ends without a queue: there is no such exchange.
+    pub(crate) fn nothing(&mut self) {
+        self.queues.clear();
+        self.slots.clear();
+        self.by_key_alone = true;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+//! Declaring and deleting exchanges.
+
+use super::access::Examined;
+use super::vhost::{ExchangeEntry, Vhost};
+use super::{Changes, Topology};
+use crate::arguments::{compare_flag, compare_table_value, compare_word};
+use crate::command::{Change, ExchangeDeclare, Outcome};
+use crate::error::{ArgumentError, BrokerError, ResourceKind, ResourceName};
+use crate::exchange::{Exchange, ExchangeKind, Index};
+use crate::names;
+use crate::policy::Policy;
+use leveret_codec::{Table, Value};
+use std::sync::Arc;
+
+pub(super) const ALTERNATE: &str = "alternate-exchange";
+
+/// The predeclared exchanges of every vhost: name, type, internal.
+// rabbitmq: predeclared exchanges
+pub(super) const PREDECLARED: [(&str, ExchangeKind, bool); 7] = [
+    ("", ExchangeKind::Direct, false),
+    ("amq.direct", ExchangeKind::Direct, false),
+    ("amq.fanout", ExchangeKind::Fanout, false),
+    ("amq.headers", ExchangeKind::Headers, false),
+    ("amq.match", ExchangeKind::Headers, false),
+    ("amq.rabbitmq.trace", ExchangeKind::Topic, true),
+    ("amq.topic", ExchangeKind::Topic, false),
+];
+
+/// The exchange type of a name. RabbitMQ looks at it before permissions.
+///
+/// # Errors
+/// [`BrokerError::InvalidExchangeType`] for an empty name, [`BrokerError::UnknownExchangeType`]
+/// for one that does not exist.
+pub fn exchange_kind(name: &str) -> Result<ExchangeKind, BrokerError> {
+    match ExchangeKind::parse(name) {
+        Some(kind) => Ok(kind),
+        None if name.is_empty() => Err(BrokerError::InvalidExchangeType(name.into())),
+        None => Err(BrokerError::UnknownExchangeType(name.into())),
+    }
+}
+
+impl Vhost {
+    pub(super) fn add_predeclared(&mut self) {
+        for (name, kind, internal) in PREDECLARED {
+            let meta = Exchange {
+                vhost: self.info.name.clone(),
+                name: name.into(),
+                kind,
+                durable: true,
+                auto_delete: false,
+                internal,
+                arguments: Table::new(),
+                alternate: None,
+                policy: None,
+                created_by: super::vhosts::INTERNAL_USER.into(),
+            };
+            self.add_exchange(meta);
+        }
+    }
+
+    fn add_exchange(&mut self, meta: Exchange) -> Arc<Exchange> {
+        let meta = Arc::new(meta);
+        let index = if meta.is_default() { Index::ByName } else { Index::new(meta.kind) };
+        let (outgoing, incoming) = (Vec::new(), Vec::new());
+        let entry = ExchangeEntry { meta: meta.clone(), index, outgoing, incoming };
+        self.exchanges.insert(meta.name.clone(), entry);
+        meta
+    }
+}
+
+/// Where an exchange sends what it has no destination for: the argument counts before the policy.
+pub(super) fn alternate(arguments: &Table, policy: Option<&Policy>) -> Option<Arc<str>> {
+    let argument = arguments.get(ALTERNATE).and_then(Value::as_str);
+    let name = argument.or_else(|| policy?.get(ALTERNATE)?.as_str());
+    name.map(Into::into)
+}
+
+fn equivalent(exchange: &Exchange, declare: &ExchangeDeclare) -> Result<(), BrokerError> {
+    let resource = exchange.resource();
+    compare_word("type", &resource, exchange.kind.name(), &declare.kind)?;
+    compare_flag("durable", &resource, exchange.durable, declare.durable)?;
+    compare_flag("auto_delete", &resource, exchange.auto_delete, declare.auto_delete)?;
+    compare_flag("internal", &resource, exchange.internal, declare.internal)?;
+    compare_table_value(ALTERNATE, &resource, &exchange.arguments, &declare.arguments)
+}
+
+impl Topology {
+    /// Whether the exchange exists and is equivalent, or could be made. Permissions, and those for
+    /// an alternate exchange, are between this and the command.
+    ///
+    /// # Errors
+    /// [`BrokerError::DefaultExchange`], an unknown type, [`BrokerError::Inequivalent`],
+    /// [`BrokerError::ReservedName`], an alternate exchange that is no string.
+    // rabbitmq: exchange.declare
+    pub fn examine_exchange_declare(
+        &self,
+        declare: &ExchangeDeclare,
+    ) -> Result<Examined<Arc<Exchange>>, BrokerError> {
+        if declare.name.is_empty() {
+            return Err(BrokerError::DefaultExchange);
+        }
+        exchange_kind(&declare.kind)?;
+        let vhost = self.known_vhost(&declare.vhost)?;
+        if let Some(exchange) = vhost.exchange(&declare.name) {
+            equivalent(exchange, declare)?;
+            return Ok(Examined::Existing(exchange.clone()));
+        }
+        names::check(ResourceKind::Exchange, &declare.vhost, &declare.name)?;
+        match declare.arguments.get(ALTERNATE) {
+            None | Some(Value::LongString(_)) => Ok(Examined::Absent),
+            Some(other) => {
+                let resource = ResourceName::exchange(&declare.vhost, declare.name.clone());
+                let error = ArgumentError::wrong_type(other.kind(), ALTERNATE, resource);
+                Err(BrokerError::InvalidArgument(Box::new(error)))
+            }
+        }
+    }
+
+    pub(super) fn declare_exchange(
+        &mut self,
+        declare: &ExchangeDeclare,
+        changes: &mut Changes,
+    ) -> Result<Outcome, BrokerError> {
+        if let Examined::Existing(_) = self.examine_exchange_declare(declare)? {
+            return Ok(Outcome::ExchangeDeclared { created: false });
+        }
+        if let Some(limit) = self.config.limits.exchanges
+            && self.n_exchanges >= limit
+        {
+            return Err(BrokerError::ExchangeLimit { name: declare.name.clone(), limit });
+        }
+        let kind = exchange_kind(&declare.kind)?;
+        let vhost = self.vhost_mut(&declare.vhost)?;
+        let policy = vhost.policies.for_exchange(&declare.name).cloned();
+        let meta = vhost.add_exchange(Exchange {
+            vhost: vhost.info.name.clone(),
+            name: declare.name.clone(),
+            kind,
+            durable: declare.durable,
+            auto_delete: declare.auto_delete,
+            internal: declare.internal,
+            arguments: declare.arguments.clone(),
+            alternate: alternate(&declare.arguments, policy.as_deref()),
+            policy,
+            created_by: declare.user.clone(),
+        });
+        self.n_exchanges += 1;
+        changes.push(Change::ExchangeAdded(meta));
+        Ok(Outcome::ExchangeDeclared { created: true })
+    }
+
+    // rabbitmq: exchange.delete; a missing exchange is no error
+    pub(super) fn delete_exchange(
+        &mut self,
+        vhost: &Arc<str>,
+        name: &Arc<str>,
+        if_unused: bool,
+        changes: &mut Changes,
+    ) -> Result<Outcome, BrokerError> {
+        if name.is_empty() {
+            return Err(BrokerError::DefaultExchange);
+        }
+        if names::is_reserved(name) {
+            let exchange = ResourceName::exchange(vhost, name.clone());
+            return Err(BrokerError::SystemExchange(exchange));
+        }
+        let vhost = self.vhost_mut(vhost)?;
+        let Some(slot) = vhost.exchanges.slot(&**name) else {
+            return Ok(Outcome::Deleted { existed: false });
+        };
+        let in_use = vhost.exchanges.at(slot).is_some_and(|entry| !entry.outgoing.is_empty());
+        if if_unused && in_use {
+            let exchange = ResourceName::exchange(&vhost.info.name, name.clone());
+            return Err(BrokerError::InUse(exchange));
+        }
+        let mut n = 1;
+        for upstream in vhost.remove_exchange(slot, changes) {
+            n += vhost.collect_unused(upstream, changes);
+        }
+        self.n_exchanges -= n;
+        Ok(Outcome::Deleted { existed: true })
+    }
+}
