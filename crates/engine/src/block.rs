@@ -241,6 +241,12 @@ impl Block {
         record::mark_redelivered(&mut self.bytes[span]);
     }
 
+    /// Marks record `at` as one whose CC header is not routed by: see [`Record::cc_spent`].
+    pub fn mark_cc_spent(&mut self, at: u32) {
+        let span = self.span(at);
+        record::mark_cc_spent(&mut self.bytes[span]);
+    }
+
     /// Copies records of another block to the end of this one.
     pub fn append_from(&mut self, other: &Self, range: Range<u32>) {
         if range.is_empty() {
@@ -287,17 +293,17 @@ impl Block {
     fn append_each(&mut self, other: &Self, range: Range<u32>) {
         for at in range {
             let record = other.record(at);
-            self.push(&NewRecord {
-                address: record.address(),
-                properties: record.properties(),
-                persistent: record.persistent(),
-                priority: record.priority(),
-                expires_at: record.expires_at(),
-                body: record.body(),
-            });
-            if record.redelivered() {
-                self.mark_redelivered(self.len() - 1);
+            self.note_priority(record.priority());
+            self.expiring += u32::from(record.expires_at().is_some());
+            self.persistent += u32::from(record.persistent());
+            let bytes = &other.bytes[other.span(at)];
+            if let Body::Shared(body) = record.body() {
+                self.bytes.extend_from_slice(&bytes[..bytes.len() - 4]);
+                self.push_body(body.clone());
+            } else {
+                self.bytes.extend_from_slice(bytes);
             }
+            self.push_entry(record.body_len());
         }
     }
 

@@ -1,9 +1,15 @@
 //! Dead letters: a message that left its queue by rejection, expiry or a limit, and the message
 //! that is published in its place. Which queues that reaches is decided by whoever routes it.
 
+mod republish;
+#[cfg(test)]
+mod tests;
+
 use crate::block::Block;
 use crate::settings::DeadLetterTarget;
 use std::sync::Arc;
+
+pub use republish::Republished;
 
 /// Messages of one queue that are to be published to its dead-letter exchange.
 #[derive(Clone, Debug)]

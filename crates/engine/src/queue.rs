@@ -176,21 +176,25 @@ impl Queue {
     // rabbitmq: basic.cancel
     pub fn cancel(&mut self, consumer: ConsumerId, now: Timestamp, fx: &mut Effects) {
         let Some(mut consumers) = self.consumers.take() else { return };
-        let before = consumers.len();
-        if let Some(key) = consumers.key(consumer) {
-            consumers.leave(key);
+        let left = consumers.key(consumer).filter(|key| consumers.leave(*key));
+        if let Some(key) = left {
             self.take_back(&mut consumers, key);
             consumers.forget_if_done(key);
         }
-        let was_last = before > 0 && consumers.len() == 0;
+        let n_left = consumers.len();
         self.keep_consumers(consumers);
-        if was_last {
+        if left.is_none() {
+            return;
+        }
+        if n_left == 0 {
             self.last_used = now;
             if self.settings.auto_delete {
                 fx.delete = Some(DeleteCause::Unused);
             }
         }
         self.assign(now, fx);
+        self.drop_excess(fx);
+        self.expire(now, fx);
     }
 
     /// Makes what a consumer has assigned ready again.

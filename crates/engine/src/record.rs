@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! total u32 | body u32 | expires u64 | properties u32 | address u16 | flags u8 | priority u8   (24 bytes, little endian)
-//! | address: exchange and routing key as short strings, length bytes included
+//! | address: exchange and routing key as short strings, length bytes included, then hidden keys likewise
 //! | properties: property flags and values
 //! | body, or a u32 that numbers one of the block's shared bodies
 //! ```
@@ -24,6 +24,10 @@ const PERSISTENT: u8 = 1;
 const SHARED: u8 = 2;
 /// The message had a failed delivery in the queue that it was dead-lettered from.
 const REDELIVERED: u8 = 4;
+/// More short strings follow the routing key.
+const HIDDEN_KEYS: u8 = 8;
+/// The CC header no longer takes part in routing.
+const CC_SPENT: u8 = 16;
 
 /// Where the expiry is inside a record.
 pub(crate) const EXPIRES: std::ops::Range<usize> = 8..16;
@@ -67,7 +71,9 @@ impl<'a> Body<'a> {
 /// A message that is about to be written into a block.
 #[derive(Clone, Copy, Debug)]
 pub struct NewRecord<'a> {
-    /// Exchange and routing key as short strings, length bytes included.
+    /// Exchange and routing key as short strings, length bytes included. More short strings may
+    /// follow: keys that are routed by and never shown, those of the BCC header. At most
+    /// `u16::MAX` bytes in all.
     pub address: &'a [u8],
     /// Property flags and values as received.
     pub properties: &'a [u8],
@@ -98,6 +104,9 @@ impl NewRecord<'_> {
         let mut flags = if self.persistent { PERSISTENT } else { 0 };
         if matches!(self.body, Body::Shared(_)) {
             flags |= SHARED;
+        }
+        if shown_len(self.address) < self.address.len() {
+            flags |= HIDDEN_KEYS;
         }
         head[0..4].copy_from_slice(&(self.stored_len() as u32).to_le_bytes());
         head[4..8].copy_from_slice(&(self.body.len() as u32).to_le_bytes());
@@ -156,10 +165,38 @@ impl<'a> Record<'a> {
         self.is_shared().then(|| u32::from_le_bytes(*at) as usize)
     }
 
-    /// Exchange and routing key as short strings, length bytes included.
+    /// Exchange and routing key as short strings, length bytes included: as `basic.deliver` and
+    /// `basic.get-ok` carry them.
     #[must_use]
     pub fn address(&self) -> &'a [u8] {
+        let whole = self.whole_address();
+        if self.head[FLAGS] & HIDDEN_KEYS == 0 {
+            return whole;
+        }
+        whole.get(..shown_len(whole)).unwrap_or_default()
+    }
+
+    /// The address and the hidden keys, as [`NewRecord::address`] takes them.
+    #[must_use]
+    pub fn whole_address(&self) -> &'a [u8] {
         self.rest.get(..self.address_len()).unwrap_or_default()
+    }
+
+    /// Keys that the message is routed by and that nobody is shown: those of the BCC header.
+    pub fn hidden_keys(&self) -> impl Iterator<Item = &'a [u8]> {
+        let mut rest = self.whole_address().get(self.address().len()..).unwrap_or_default();
+        std::iter::from_fn(move || {
+            let (key, after) = (!rest.is_empty()).then(|| short_string(rest))?;
+            rest = after;
+            Some(key)
+        })
+    }
+
+    /// Whether the keys of the CC header no longer take part in routing: the message was
+    /// dead-lettered with another key.
+    #[must_use]
+    pub fn cc_spent(&self) -> bool {
+        self.head[FLAGS] & CC_SPENT != 0
     }
 
     /// The exchange it was published to.
@@ -225,6 +262,17 @@ impl<'a> Record<'a> {
 /// Sets the mark behind [`Record::redelivered`] in the bytes of a record.
 pub(crate) fn mark_redelivered(bytes: &mut [u8]) {
     bytes[FLAGS] |= REDELIVERED;
+}
+
+/// Sets the mark behind [`Record::cc_spent`] in the bytes of a record.
+pub(crate) fn mark_cc_spent(bytes: &mut [u8]) {
+    bytes[FLAGS] |= CC_SPENT;
+}
+
+/// Bytes of the first two short strings.
+fn shown_len(address: &[u8]) -> usize {
+    let (_, rest) = short_string(address);
+    address.len() - short_string(rest).1.len()
 }
 
 /// The stored form of an expiry: 0 is never, so the epoch itself becomes the millisecond after it.

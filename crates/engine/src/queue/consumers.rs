@@ -265,11 +265,14 @@ impl Consumers {
         (self.entries.len() - 1) as u32
     }
 
-    /// Takes a consumer out of service. What it had assigned is the caller's to take back.
-    pub(super) fn leave(&mut self, key: u32) {
+    /// Takes a consumer out of service and says whether it was in it. What it had assigned is the
+    /// caller's to take back.
+    pub(super) fn leave(&mut self, key: u32) -> bool {
         self.retire(key);
         self.rings.retain(|ring| !ring.turns.is_empty());
-        let Some(consumer) = self.get_mut(key) else { return };
+        let Some(consumer) = self.get_mut(key).filter(|consumer| !consumer.gone) else {
+            return false;
+        };
         consumer.gone = true;
         let was_exclusive = consumer.spec.exclusive;
         self.n -= 1;
@@ -278,6 +281,7 @@ impl Consumers {
             self.active = None;
             self.activate_next();
         }
+        true
     }
 
     /// The next active consumer: the highest priority, then who came first.

@@ -235,7 +235,7 @@ impl Model {
 
     pub(super) fn cancel(&mut self, id: u64, now: u64) {
         let Some(consumer) = self.consumers.iter_mut().find(|c| c.id == id && !c.gone) else {
-            return self.assign(now);
+            return;
         };
         consumer.gone = true;
         let assigned = std::mem::take(&mut consumer.assigned);
@@ -252,6 +252,8 @@ impl Model {
             }
         }
         self.assign(now);
+        self.drop_excess();
+        self.expire(now);
     }
 
     pub(super) fn credit_changed(&mut self, id: u64, now: u64) {

@@ -508,7 +508,9 @@ impl Harness {
     /// Drains the queue with a consumer that acts on nothing but wake-ups.
     fn drain(&mut self) {
         self.model.settings.max_length = None;
+        self.model.settings.max_length_bytes = None;
         self.queue.set_settings(self.model.settings.clone(), self.at(), &mut self.fx);
+        self.model.expire(self.now);
         for step in [Step::MayDeliver(true), Step::CreditLimit(0), Step::Visible, Step::Durable] {
             self.step(&step);
             self.check();
@@ -544,7 +546,7 @@ impl Harness {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(600), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn behaves_as_the_model(

@@ -1,0 +1,185 @@
+//! What a queue costs for each message, without sockets: publish, assign, take, settle.
+//! `cargo run --release -p leveret-engine --example queue_bench [seconds per case]`.
+
+#![expect(clippy::print_stdout, reason = "a program for the terminal")]
+
+use leveret_engine::{
+    Block, Body, Budget, ChannelKey, ConnectionId, ConsumerId, ConsumerSpec, Delivery, Effects,
+    Incoming, NewRecord, Queue, QueueId, QueueSettings, SeqRange, Settle, Settlement, Timestamp,
+};
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+/// Messages in a batch: what a read buffer of small messages holds.
+const BATCH: u32 = 500;
+
+/// A queue, its consumers, and a batch to publish again and again.
+struct Case {
+    queue: Queue,
+    consumers: Vec<ConsumerId>,
+    batch: Block,
+    ack_every: Option<u32>,
+    fx: Effects,
+    out: Vec<Delivery>,
+    spare: Vec<Block>,
+    unacked: Vec<Settle>,
+}
+
+fn batch(priorities: u8) -> Block {
+    let mut block = Block::new();
+    for n in 0..BATCH {
+        block.push(&NewRecord {
+            address: b"\x00\x08my-queue",
+            properties: &[0, 0],
+            persistent: false,
+            priority: (n % 7) as u8 % priorities,
+            expires_at: None,
+            body: Body::Inline(b"0123456789abcdef"),
+        });
+    }
+    block
+}
+
+impl Case {
+    fn new(settings: QueueSettings, consumers: u64, prefetch: u16, ack_every: Option<u32>) -> Self {
+        let batch = batch(settings.max_priority.map_or(1, |max| max + 1));
+        let mut case = Self {
+            queue: Queue::new(QueueId(1), "/".into(), "q".into(), settings, Timestamp(1)),
+            consumers: (1..=consumers).map(ConsumerId).collect(),
+            batch,
+            ack_every,
+            fx: Effects::default(),
+            out: Vec::new(),
+            spare: Vec::new(),
+            unacked: Vec::new(),
+        };
+        for id in case.consumers.clone() {
+            let channel = ChannelKey { connection: ConnectionId(id.0), number: 1, incarnation: 1 };
+            let spec = ConsumerSpec {
+                id,
+                channel,
+                tag: "tag".into(),
+                no_ack: ack_every.is_none(),
+                exclusive: false,
+                prefetch,
+                priority: 0,
+                channel_credit: None,
+                arguments: leveret_codec::Table::default(),
+                user: "guest".into(),
+            };
+            let added = case.queue.consume(spec, Timestamp(1), &mut case.fx);
+            assert!(added.is_ok(), "the consumers are not exclusive");
+        }
+        case
+    }
+
+    /// One batch through the queue. Building the batch is the publisher's cost and not the
+    /// queue's, so only its copy, one `memcpy`, is in here.
+    fn round(&mut self) {
+        let now = Timestamp(1000);
+        let mut block = self.spare.pop().unwrap_or_default();
+        block.append_from(&self.batch, 0..BATCH);
+        self.queue.publish(Incoming { block, ..Incoming::default() }, now, &mut self.fx);
+        let mut left = BATCH;
+        while left > 0 {
+            let before = left;
+            for id in self.consumers.clone() {
+                let budget = Budget { records: 1000, bytes: 64 * 1024 };
+                self.queue.take(id, budget, now, &mut self.out, &mut self.fx);
+                left -= self.out.iter().map(|delivery| delivery.n).sum::<u32>();
+                self.settle(now);
+            }
+            assert!(left < before, "the consumers got stuck");
+        }
+        self.spare.extend(self.fx.spare.take());
+        self.fx.clear();
+    }
+
+    fn settle(&mut self, now: Timestamp) {
+        for delivery in self.out.drain(..) {
+            if let Some(every) = self.ack_every {
+                push_acks(&delivery, every, &mut self.unacked);
+            }
+            if let Some(mut block) = std::sync::Arc::into_inner(black_box(delivery).block) {
+                block.clear();
+                self.spare.push(block);
+            }
+        }
+        if self.ack_every.is_some() {
+            self.queue.settle(&self.unacked, now, &mut self.fx);
+            self.unacked.clear();
+        }
+    }
+}
+
+/// Acknowledgements of `every` messages at a time, as far as they lie side by side.
+fn push_acks(delivery: &Delivery, every: u32, settles: &mut Vec<Settle>) {
+    let mut at = 0;
+    while at < delivery.n {
+        let n = every.min(delivery.n - at);
+        let range = SeqRange { first: delivery.first_seq.plus(u64::from(at)), n };
+        let consumer = Some(delivery.consumer);
+        settles.push(Settle { consumer, range, how: Settlement::Ack });
+        at += n;
+    }
+}
+
+fn measure(name: &str, time: Duration, mut case: Case) {
+    for _ in 0..200 {
+        case.round();
+    }
+    let (start, mut rounds) = (Instant::now(), 0u64);
+    while start.elapsed() < time {
+        for _ in 0..100 {
+            case.round();
+        }
+        rounds += 100;
+    }
+    let messages = rounds * u64::from(BATCH);
+    let ns = start.elapsed().as_nanos() as f64 / messages as f64;
+    println!("{name:<48} {ns:>7.2} ns per message");
+}
+
+/// What the measured loop costs without a queue: the copy of the batch.
+fn measure_copy(time: Duration) {
+    let batch = batch(1);
+    let (start, mut rounds) = (Instant::now(), 0u64);
+    let mut block = Block::new();
+    while start.elapsed() < time {
+        for _ in 0..100 {
+            block.clear();
+            block.append_from(&batch, 0..BATCH);
+            black_box(&block);
+        }
+        rounds += 100;
+    }
+    let ns = start.elapsed().as_nanos() as f64 / (rounds * u64::from(BATCH)) as f64;
+    println!("{:<48} {ns:>7.2} ns per message", "(copy of the batch, in all of the below)");
+}
+
+fn main() {
+    let seconds = std::env::args().nth(1).and_then(|arg| arg.parse().ok()).unwrap_or(1.0);
+    let time = Duration::from_secs_f64(seconds);
+    let plain = QueueSettings::default;
+    let priorities = QueueSettings { max_priority: Some(4), ..plain() };
+    let ttl = QueueSettings { message_ttl: Some(60_000), ..plain() };
+    let limited = QueueSettings { max_length: Some(100_000), ..plain() };
+    println!("batches of {BATCH} messages of 16 bytes");
+    measure_copy(time);
+    measure("one consumer, no ack", time, Case::new(plain(), 1, 0, None));
+    measure(
+        "one consumer, prefetch 1000, ack each 100",
+        time,
+        Case::new(plain(), 1, 1000, Some(100)),
+    );
+    measure("one consumer, prefetch 1000, ack each 1", time, Case::new(plain(), 1, 1000, Some(1)));
+    measure("4 consumers in turn, no ack", time, Case::new(plain(), 4, 0, None));
+    measure(
+        "4 consumers in turn, prefetch 1000, ack each 1",
+        time,
+        Case::new(plain(), 4, 1000, Some(1)),
+    );
+    measure("5 priorities, one consumer, no ack", time, Case::new(priorities, 1, 0, None));
+    measure("message TTL, one consumer, no ack", time, Case::new(ttl, 1, 0, None));
+    measure("max-length, one consumer, no ack", time, Case::new(limited, 1, 0, None));
+}
