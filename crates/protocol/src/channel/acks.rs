@@ -1,0 +1,106 @@
+//! basic.ack, nack, reject and recover: delivery tags to positions in queues.
+//! Hot path: acks in order trim the oldest run.
+
+use leveret_engine::Settlement;
+
+use crate::broker::Broker;
+use crate::channel::unacked::Delivered;
+use crate::channel::{Channel, Mode};
+use crate::connection::shared::Context;
+use crate::error::{ChannelError, ConnectionError, Fault};
+use crate::tag_runs::Run;
+
+impl Channel {
+    /// Acks, returns or rejects one delivery or all up to it. On an error nothing is settled.
+    // rabbitmq: ack, nack, reject
+    #[inline]
+    pub(crate) fn settle<B: Broker>(
+        &mut self,
+        tag: u64,
+        multiple: bool,
+        how: Settlement,
+        context: &mut Context<'_, B>,
+    ) -> Result<(), Fault> {
+        let unknown = ChannelError::UnknownDeliveryTag(tag);
+        if !multiple {
+            let run = self.unacked.take(tag).ok_or(unknown)?;
+            return self.settle_run(run, how, context);
+        }
+        if tag == 0 {
+            return self.settle_through(u64::MAX, how, context);
+        }
+        if !self.unacked.contains(tag) {
+            return Err(unknown.into());
+        }
+        self.settle_through(tag, how, context)
+    }
+
+    fn settle_through<B: Broker>(
+        &mut self,
+        tag: u64,
+        how: Settlement,
+        context: &mut Context<'_, B>,
+    ) -> Result<(), Fault> {
+        let mut runs = std::mem::take(&mut self.scratch_runs);
+        self.unacked.take_through(tag, |run| runs.push(run));
+        let mut result = Ok(());
+        for run in runs.drain(..) {
+            result = result.and(self.settle_run(run, how, context));
+        }
+        self.scratch_runs = runs;
+        result
+    }
+
+    #[inline]
+    fn settle_run<B: Broker>(
+        &mut self,
+        run: Run<Delivered>,
+        how: Settlement,
+        context: &mut Context<'_, B>,
+    ) -> Result<(), Fault> {
+        if let Mode::Tx(transaction) = &mut self.mode {
+            return transaction.settle(run, how).map_err(Fault::from);
+        }
+        if how == Settlement::Ack {
+            self.counters.ack += u64::from(run.n);
+        }
+        self.credit_changed |= self.credit.is_some();
+        context.settle(run.value.queue, run.value.consumer, run.range(), how);
+        Ok(())
+    }
+
+    /// Returns everything that is unacked and not part of an open transaction to its queues.
+    pub(crate) fn requeue_all<B: Broker>(&mut self, context: &mut Context<'_, B>) {
+        self.credit_changed |= self.credit.is_some();
+        self.unacked.take_all(|run| {
+            let how = Settlement::Requeue;
+            context.settle(run.value.queue, run.value.consumer, run.range(), how);
+        });
+    }
+
+    /// basic.recover and basic.recover-async.
+    // rabbitmq: recover
+    pub(crate) fn recover<B: Broker>(
+        &mut self,
+        requeue: bool,
+        context: &mut Context<'_, B>,
+    ) -> Result<(), Fault> {
+        if !requeue {
+            return Err(ConnectionError::RecoverWithoutRequeue.into());
+        }
+        self.requeue_all(context);
+        Ok(())
+    }
+
+    /// The oldest delivery that has waited too long for its ack.
+    // rabbitmq: consumer timeout
+    pub(crate) fn check_ack_timeout(&self, minute: u32) -> Result<(), ChannelError> {
+        let Some(run) = self.unacked.front() else { return Ok(()) };
+        let allowed = run.value.minutes_max;
+        if allowed == 0 || minute < run.value.minute.saturating_add(allowed) {
+            return Ok(());
+        }
+        let timeout_ms = u64::from(allowed) * crate::limits::CONSUMER_TIMEOUT_TICK_MS;
+        Err(ChannelError::AckTimeout { channel: self.key.number, timeout_ms })
+    }
+}

@@ -1,0 +1,170 @@
+//! Messages to the client: basic.deliver and the content of get-ok and return.
+//! Hot path: a record is copied once, from its block into the output; large bodies go by reference.
+
+use bytes::Bytes;
+use leveret_codec::{
+    FRAME_END, FRAME_OVERHEAD, body_frame_head, put_body, put_content_header, put_deliver,
+    put_delivery, put_get_ok,
+};
+use leveret_engine::{Block, Body, Delivery, QueueId, Record};
+
+use crate::channel::unacked::Delivered;
+use crate::channel::{Channel, Consumer};
+use crate::output::Output;
+use crate::tag_runs::Run;
+
+/// Where a delivery goes on the wire.
+struct Line<'a> {
+    channel: u16,
+    frame_max: u32,
+    consumer_tag: &'a [u8],
+}
+
+impl Channel {
+    /// Encodes a run of messages for one consumer and notes what waits for an ack.
+    pub(crate) fn deliver(
+        &mut self,
+        consumer: &Consumer,
+        delivery: &Delivery,
+        minute: u32,
+        frame_max: u32,
+        out: &mut Output,
+    ) {
+        let first_tag = self.next_delivery_tag;
+        let line =
+            Line { channel: self.key.number, frame_max, consumer_tag: consumer.tag.as_bytes() };
+        let redelivered = self.put_records(&line, &delivery.block, delivery, out);
+        let n = u64::from(delivery.n);
+        self.counters.redeliver += redelivered;
+        if consumer.no_ack {
+            self.counters.deliver_no_ack += n;
+            return;
+        }
+        self.counters.deliver += n;
+        let value = Delivered {
+            queue: consumer.queue,
+            consumer: Some(consumer.id),
+            seq: delivery.first_seq,
+            minute,
+            minutes_max: consumer.ack_minutes_max,
+        };
+        self.unacked.push(Run { first: first_tag, n: delivery.n, value });
+    }
+
+    /// Returns how many of them were delivered before.
+    fn put_records(
+        &mut self,
+        line: &Line<'_>,
+        block: &Block,
+        delivery: &Delivery,
+        out: &mut Output,
+    ) -> u64 {
+        let mut again = 0;
+        for at in delivery.first..delivery.first + delivery.n {
+            let record = block.record(at);
+            let redelivered = delivery.redelivered || record.redelivered();
+            again += u64::from(redelivered);
+            self.counters.deliver_bytes += record.body_len() as u64;
+            put_record(line, self.next_delivery_tag, redelivered, &record, out);
+            self.next_delivery_tag += 1;
+        }
+        again
+    }
+
+    /// Messages for the direct reply-to consumer: without ack, from no queue.
+    // rabbitmq: direct reply-to
+    pub(crate) fn deliver_replies(&mut self, block: &Block, frame_max: u32, out: &mut Output) {
+        let Some(reply) = &self.reply else { return };
+        let tag = reply.tag.clone();
+        let line = Line { channel: self.key.number, frame_max, consumer_tag: tag.as_bytes() };
+        for at in 0..block.len() {
+            put_record(&line, self.next_delivery_tag, false, &block.record(at), out);
+            self.next_delivery_tag += 1;
+        }
+        self.counters.deliver_no_ack += u64::from(block.len());
+    }
+
+    /// basic.get-ok with its content.
+    pub(crate) fn put_got(&mut self, got: &Got<'_>, minute: u32, frame_max: u32, out: &mut Output) {
+        let record = got.delivery.block.record(got.delivery.first);
+        let redelivered = got.delivery.redelivered || record.redelivered();
+        let (number, tag) = (self.key.number, self.next_delivery_tag);
+        self.next_delivery_tag += 1;
+        let left = u32::try_from(got.left).unwrap_or(u32::MAX);
+        put_get_ok(out.buf(), number, tag, redelivered, record.address(), left);
+        put_content(number, frame_max, record.properties(), record.body(), out);
+        self.counters.redeliver += u64::from(redelivered);
+        self.counters.deliver_bytes += record.body_len() as u64;
+        if got.no_ack {
+            self.counters.get_no_ack += 1;
+            return;
+        }
+        self.counters.get += 1;
+        let seq = got.delivery.first_seq;
+        let value = Delivered { queue: got.queue, consumer: None, seq, minute, minutes_max: 0 };
+        self.unacked.push(Run { first: tag, n: 1, value });
+    }
+}
+
+/// A message that basic.get found.
+pub(crate) struct Got<'a> {
+    pub(crate) queue: QueueId,
+    pub(crate) delivery: &'a Delivery,
+    /// Ready messages behind it.
+    pub(crate) left: u64,
+    pub(crate) no_ack: bool,
+}
+
+#[inline]
+fn put_record(line: &Line<'_>, tag: u64, redelivered: bool, record: &Record<'_>, out: &mut Output) {
+    let (address, properties) = (record.address(), record.properties());
+    match record.body() {
+        Body::Inline(body) => put_delivery(
+            out.buf(),
+            line.channel,
+            line.consumer_tag,
+            tag,
+            redelivered,
+            address,
+            properties,
+            line.frame_max,
+            body,
+        ),
+        Body::Shared(body) => {
+            put_deliver(out.buf(), line.channel, line.consumer_tag, tag, redelivered, address);
+            put_content_header(out.buf(), line.channel, body.len() as u64, properties);
+            put_shared_body(line.channel, line.frame_max, body, out);
+        }
+    }
+}
+
+/// A content header and its body.
+pub(crate) fn put_content(
+    channel: u16,
+    frame_max: u32,
+    properties: &[u8],
+    body: Body<'_>,
+    out: &mut Output,
+) {
+    put_content_header(out.buf(), channel, body.len() as u64, properties);
+    match body {
+        Body::Inline(body) => put_body(out.buf(), channel, frame_max, body),
+        Body::Shared(body) => put_shared_body(channel, frame_max, body, out),
+    }
+}
+
+/// A large body in frames, its bytes by reference.
+fn put_shared_body(channel: u16, frame_max: u32, body: &Bytes, out: &mut Output) {
+    let max = match frame_max {
+        0 => u32::MAX as usize,
+        max => (max as usize).saturating_sub(FRAME_OVERHEAD).max(1),
+    };
+    let mut at = 0;
+    while at < body.len() {
+        let end = body.len().min(at + max);
+        out.buf().extend_from_slice(&body_frame_head(channel, end - at));
+        out.push_shared(body.slice(at..end));
+        out.buf().extend_from_slice(&[FRAME_END]);
+        at = end;
+    }
+}

@@ -1,0 +1,290 @@
+//! basic.publish: from a decoded method and its content to records in queues.
+//! Hot path: for an address that the channel knows, a message costs a look at its properties and
+//! one push per queue; no allocation, no lock, no formatting.
+
+use bytes::Bytes;
+use leveret_codec::{Frame, FrameKind, Publish, Splitter, Summary, decode_content_header};
+use leveret_engine::{BODY_BY_REFERENCE, Body, NewRecord, QueueId, Timestamp};
+use smallvec::SmallVec;
+
+use crate::broker::Broker;
+use crate::channel::content::{Content, Pieces, expect_header};
+use crate::channel::message::{self, Message};
+use crate::channel::{BASIC_PUBLISH, Channel, Mode};
+use crate::connection::shared::Context;
+use crate::error::{ConnectionError, Fault};
+
+/// What a publish asks for, checked.
+struct Checked<'a> {
+    summary: Summary<'a>,
+    expires_at: Option<Timestamp>,
+    /// Whether the properties are stored as they came.
+    as_received: bool,
+    /// Whether CC or BCC name further keys.
+    selects: bool,
+}
+
+impl Channel {
+    /// Takes a basic.publish. When its header and body lie whole in `rest` they are taken along and
+    /// their length is returned.
+    #[inline]
+    pub(crate) fn publish<B: Broker>(
+        &mut self,
+        publish: &Publish<'_>,
+        rest: &[u8],
+        splitter: &Splitter,
+        context: &mut Context<'_, B>,
+    ) -> Result<usize, Fault> {
+        let body_max = context.shared.config.max_message_size;
+        let Some((properties, body, used)) =
+            whole_content(splitter, self.key.number, rest, body_max)
+        else {
+            self.content = Content::Header(Pieces::new(publish));
+            return Ok(0);
+        };
+        let message = Message {
+            address: publish.address,
+            mandatory: publish.mandatory,
+            immediate: publish.immediate,
+            properties,
+            body: Body::Inline(body),
+        };
+        self.publish_whole(&message, context)?;
+        Ok(used)
+    }
+
+    /// Takes a frame while content is due.
+    pub(crate) fn content_frame<B: Broker>(
+        &mut self,
+        frame: &Frame<'_>,
+        context: &mut Context<'_, B>,
+    ) -> Result<(), Fault> {
+        self.method = BASIC_PUBLISH;
+        let (pieces, missing) = match std::mem::take(&mut self.content) {
+            Content::Method => return Ok(()),
+            Content::Header(mut pieces) => {
+                let header = expect_header(frame, context.shared.config.max_message_size)?;
+                pieces.add_header(&header);
+                (pieces, header.body_size)
+            }
+            Content::Body(mut pieces, missing) => {
+                let missing = pieces.add_body(frame, missing)?;
+                (pieces, missing)
+            }
+        };
+        if missing > 0 {
+            self.content = Content::Body(pieces, missing);
+            return Ok(());
+        }
+        self.publish_pieces(pieces, context)
+    }
+
+    fn publish_pieces<B: Broker>(
+        &mut self,
+        mut pieces: Pieces,
+        context: &mut Context<'_, B>,
+    ) -> Result<(), Fault> {
+        let body = pieces.take_body();
+        let message = Message {
+            address: &pieces.address,
+            mandatory: pieces.mandatory,
+            immediate: pieces.immediate,
+            properties: &pieces.properties,
+            body: if body.len() >= BODY_BY_REFERENCE {
+                Body::Shared(&body)
+            } else {
+                Body::Inline(&body)
+            },
+        };
+        self.publish_message(&message, context)
+    }
+
+    /// A body that came in one frame is copied out of the read buffer once: by the queue if it is
+    /// small, here if it is large.
+    #[inline]
+    fn publish_whole<B: Broker>(
+        &mut self,
+        message: &Message<'_>,
+        context: &mut Context<'_, B>,
+    ) -> Result<(), Fault> {
+        let bytes = message.body.bytes();
+        if bytes.len() < BODY_BY_REFERENCE {
+            return self.publish_message(message, context);
+        }
+        let body = Bytes::copy_from_slice(bytes);
+        self.publish_message(&Message { body: Body::Shared(&body), ..*message }, context)
+    }
+
+    // rabbitmq: basic.publish
+    fn publish_message<B: Broker>(
+        &mut self,
+        message: &Message<'_>,
+        context: &mut Context<'_, B>,
+    ) -> Result<(), Fault> {
+        if message.immediate {
+            return Err(ConnectionError::Immediate.into());
+        }
+        let version = context.broker.routing_version();
+        let known = self.routes.find(message.address, version);
+        if known.is_none() {
+            if let Some(token) = reply_token(message) {
+                return self.publish_reply(message, token, context);
+            }
+            self.check_exchange(message, context)?;
+        }
+        let checked = self.check_properties(message, context)?;
+        self.counters.publish += 1;
+        self.counters.publish_bytes += message.body.len() as u64;
+        match known {
+            Some(route) if checked.as_received => {
+                self.enqueue_known(message, &checked, route, context);
+                Ok(())
+            }
+            _ => self.route_and_enqueue(message, &checked, version, context),
+        }
+    }
+
+    fn check_properties<'a, B: Broker>(
+        &self,
+        message: &Message<'a>,
+        context: &Context<'_, B>,
+    ) -> Result<Checked<'a>, Fault> {
+        let summary = message::summary(message.properties)?;
+        let direct_reply = message::wants_direct_reply(&summary);
+        if direct_reply {
+            self.check_reply_consumer()?;
+        }
+        let expires_at = message::expires_at(&summary, context.now)?;
+        let selects = message::selects_receivers(summary.headers);
+        if selects {
+            message::selected(summary.headers)?;
+        }
+        self.check_user_id(&summary, context)?;
+        Ok(Checked { summary, expires_at, as_received: !direct_reply && !selects, selects })
+    }
+
+    /// The hot end: the address is known and nothing has to be rewritten.
+    #[inline]
+    fn enqueue_known<B: Broker>(
+        &mut self,
+        message: &Message<'_>,
+        checked: &Checked<'_>,
+        route: usize,
+        context: &mut Context<'_, B>,
+    ) {
+        let record = checked.record(message, message.properties);
+        let targets = self.routes.targets(route);
+        match &mut self.mode {
+            Mode::Plain if !targets.is_empty() => {
+                for queue in targets {
+                    context.broker.publish(*queue, &record, None);
+                }
+            }
+            Mode::Confirm(confirms) if !targets.is_empty() => {
+                context.shared.unconfirmed += 1;
+                let tag = confirms.publish(targets.len());
+                for queue in targets {
+                    context.broker.publish(*queue, &record, Some((self.key, tag)));
+                }
+            }
+            _ => {
+                let targets = SmallVec::<[QueueId; 4]>::from_slice(targets);
+                self.enqueue(message, &record, &targets, context);
+            }
+        }
+    }
+
+    /// Hands a routed message on: to the queues, to the transaction, or back to the publisher.
+    pub(super) fn enqueue<B: Broker>(
+        &mut self,
+        message: &Message<'_>,
+        record: &NewRecord<'_>,
+        targets: &[QueueId],
+        context: &mut Context<'_, B>,
+    ) {
+        let returned = targets.is_empty() && message.mandatory;
+        if targets.is_empty() {
+            self.counters.note_unroutable(returned);
+        }
+        if let Mode::Tx(transaction) = &mut self.mode {
+            transaction.publish(record, targets, returned);
+            return;
+        }
+        if returned {
+            self.return_message(record, context);
+        }
+        let confirm = match &mut self.mode {
+            Mode::Confirm(confirms) => {
+                context.shared.unconfirmed += u64::from(!targets.is_empty());
+                Some((self.key, confirms.publish(targets.len())))
+            }
+            _ => None,
+        };
+        for queue in targets {
+            context.broker.publish(*queue, record, confirm);
+        }
+        self.mark_confirms(context);
+    }
+
+    /// Gives a publish that no queue is to take its confirm at once.
+    pub(super) fn confirm_unqueued<B: Broker>(&mut self, context: &mut Context<'_, B>) {
+        if let Mode::Confirm(confirms) = &mut self.mode {
+            confirms.publish(0);
+        }
+        self.mark_confirms(context);
+    }
+}
+
+impl Checked<'_> {
+    fn record<'r>(&self, message: &Message<'r>, properties: &'r [u8]) -> NewRecord<'r> {
+        NewRecord {
+            address: message.address,
+            properties,
+            persistent: self.summary.delivery_mode == Some(2),
+            priority: self.summary.priority.unwrap_or(0),
+            expires_at: self.expires_at,
+            body: message.body,
+        }
+    }
+}
+
+/// Properties, body and length of the content frames at the start of `rest`, when they are whole and
+/// sound: a header, and a body in one frame. Everything else takes the way frame by frame.
+#[inline]
+fn whole_content<'a>(
+    splitter: &Splitter,
+    channel: u16,
+    rest: &'a [u8],
+    body_max: u64,
+) -> Option<(&'a [u8], &'a [u8], usize)> {
+    let (head, head_len) = splitter.split(rest).ok()??;
+    if head.kind != FrameKind::HEADER || head.channel != channel {
+        return None;
+    }
+    let header = decode_content_header(head.payload).ok()?;
+    if header.class_id != leveret_codec::BASIC_CLASS
+        || header.weight != 0
+        || header.body_size > body_max
+    {
+        return None;
+    }
+    if header.body_size == 0 {
+        return Some((header.properties, &[], head_len));
+    }
+    let (body, body_len) = splitter.split(rest.get(head_len..)?).ok()??;
+    let whole = body.kind == FrameKind::BODY
+        && body.channel == channel
+        && body.payload.len() as u64 == header.body_size;
+    whole.then_some((header.properties, body.payload, head_len + body_len))
+}
+
+/// The token of a direct reply-to address that the message goes to.
+fn reply_token<'a>(message: &Message<'a>) -> Option<&'a str> {
+    let (exchange, routing_key) = message.names();
+    if !exchange.is_empty() {
+        return None;
+    }
+    str::from_utf8(routing_key).ok()?.strip_prefix(crate::channel::reply_to::REPLY_PREFIX)
+}
+
+mod slow;

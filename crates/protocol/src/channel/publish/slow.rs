@@ -1,0 +1,155 @@
+//! The parts of a publish that a known route spares: permissions, routing, rewriting, returns and
+//! direct replies.
+
+use leveret_codec::{ReplyCode, Summary, put_return};
+use leveret_engine::{BrokerError, NewRecord, Permission, ResourceName, Routable};
+use smallvec::SmallVec;
+
+use super::Checked;
+use crate::broker::Broker;
+use crate::channel::Channel;
+use crate::channel::deliver::put_content;
+use crate::channel::message::{self, Message, Scratch};
+use crate::connection::shared::Context;
+use crate::error::{ChannelError, Fault};
+
+impl Channel {
+    /// The checks that concern exchange and user: permission, existence, internal, topic.
+    // rabbitmq: basic.publish
+    pub(super) fn check_exchange<B: Broker>(
+        &self,
+        message: &Message<'_>,
+        context: &Context<'_, B>,
+    ) -> Result<(), Fault> {
+        let (exchange, routing_key) = message.names();
+        let name = String::from_utf8_lossy(exchange);
+        let topology = context.broker.topology();
+        let access = context.access(&topology);
+        access.exchange(Permission::Write, &name)?;
+        let missing = || BrokerError::NotFound(ResourceName::exchange(access.vhost(), &*name));
+        let found = access.find_exchange(&name).ok_or_else(missing)?;
+        if found.internal {
+            let exchange = ResourceName::exchange(access.vhost(), &*name);
+            return Err(BrokerError::InternalExchange(exchange).into());
+        }
+        access.topic(&name, routing_key)?;
+        Ok(())
+    }
+
+    pub(super) fn check_user_id<B: Broker>(
+        &self,
+        summary: &Summary<'_>,
+        context: &Context<'_, B>,
+    ) -> Result<(), ChannelError> {
+        let Some(claimed) = summary.user_id else { return Ok(()) };
+        let shared = &context.shared;
+        let impersonates = shared.user.as_ref().is_some_and(|user| user.may_impersonate());
+        if claimed == shared.user_name.as_bytes() || impersonates {
+            return Ok(());
+        }
+        let claimed = String::from_utf8_lossy(claimed).into_owned();
+        Err(ChannelError::UserId { claimed, user: shared.user_name.clone() })
+    }
+
+    /// Routes a message by all its keys; remembers the route where it depends on the address alone.
+    pub(super) fn route_and_enqueue<B: Broker>(
+        &mut self,
+        message: &Message<'_>,
+        checked: &Checked<'_>,
+        version: u64,
+        context: &mut Context<'_, B>,
+    ) -> Result<(), Fault> {
+        let mut scratch = std::mem::take(&mut context.shared.scratch);
+        let result = self.route_with(message, checked, version, &mut scratch, context);
+        context.shared.scratch = scratch;
+        result
+    }
+
+    fn route_with<B: Broker>(
+        &mut self,
+        message: &Message<'_>,
+        checked: &Checked<'_>,
+        version: u64,
+        scratch: &mut Scratch,
+        context: &mut Context<'_, B>,
+    ) -> Result<(), Fault> {
+        self.route(message, checked, scratch, context)?;
+        let targets = SmallVec::<[_; 4]>::from_iter(scratch.routed.queues().iter().copied());
+        if !checked.selects && scratch.routed.by_key_alone() {
+            self.routes.put(message.address, version, &targets);
+        }
+        let mut properties = message.properties;
+        if !checked.as_received {
+            let address = self.reply_address(&checked.summary);
+            message::rewritten(
+                message.properties,
+                &checked.summary,
+                address.as_deref(),
+                &mut scratch.headers,
+                &mut scratch.properties,
+            )?;
+            properties = &scratch.properties;
+        }
+        let record = checked.record(message, properties);
+        self.enqueue(message, &record, &targets, context);
+        Ok(())
+    }
+
+    fn route<B: Broker>(
+        &self,
+        message: &Message<'_>,
+        checked: &Checked<'_>,
+        scratch: &mut Scratch,
+        context: &Context<'_, B>,
+    ) -> Result<(), Fault> {
+        let (exchange, routing_key) = message.names();
+        let mut keys = SmallVec::<[&[u8]; 4]>::new();
+        keys.push(routing_key);
+        let topology = context.broker.topology();
+        let access = context.access(&topology);
+        let name = String::from_utf8_lossy(exchange);
+        if checked.selects {
+            for array in message::selected(checked.summary.headers)? {
+                keys.extend(message::strings(array));
+            }
+            for key in keys.iter().skip(1) {
+                access.topic(&name, key)?;
+            }
+        }
+        let routable = Routable { routing_keys: &keys, headers: checked.summary.headers };
+        access.route(&name, &routable, &mut scratch.routed);
+        Ok(())
+    }
+
+    /// Sends a mandatory message back.
+    // rabbitmq: mandatory
+    pub(crate) fn return_message<B: Broker>(
+        &self,
+        record: &NewRecord<'_>,
+        context: &mut Context<'_, B>,
+    ) {
+        let (code, number) = (ReplyCode::NO_ROUTE, self.key.number);
+        put_return(context.out.buf(), number, code.0, code.name(), record.address);
+        put_content(number, context.shared.frame_max, record.properties, record.body, context.out);
+    }
+
+    /// Takes a message for a direct reply-to consumer, which counts as routed whether or not the
+    /// consumer is still there.
+    // rabbitmq: direct reply-to
+    pub(super) fn publish_reply<B: Broker>(
+        &mut self,
+        message: &Message<'_>,
+        token: &str,
+        context: &mut Context<'_, B>,
+    ) -> Result<(), Fault> {
+        self.check_exchange(message, context)?;
+        let checked = self.check_properties(message, context)?;
+        self.counters.publish += 1;
+        let record = checked.record(message, message.properties);
+        if !context.broker.reply(token, &record) {
+            self.counters.drop_unroutable += 1;
+        }
+        self.confirm_unqueued(context);
+        Ok(())
+    }
+}
