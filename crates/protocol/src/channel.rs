@@ -397,9 +397,11 @@ impl Channel {
         }
     }
 
-    /// What the channel has counted.
-    pub(crate) fn counters(&self) -> &MessageCounters {
-        &self.counters
+    /// Counts for the channel and its connection.
+    #[inline]
+    fn count(&mut self, shared: &mut Shared, add: impl Fn(&mut MessageCounters)) {
+        add(&mut self.counters);
+        add(&mut shared.counters.messages);
     }
 }
 

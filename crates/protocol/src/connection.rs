@@ -24,9 +24,7 @@ use leveret_engine::{ChannelKey, ConnectionId, Delivery, Timestamp};
 use crate::broker::Broker;
 use crate::config::{ConnectionConfig, Peer};
 use crate::handshake::Login;
-use crate::info::{
-    ChannelInfo, ConnectionCounters, ConnectionInfo, ConnectionState, MessageCounters,
-};
+use crate::info::{ChannelInfo, ConnectionCounters, ConnectionInfo, ConnectionState};
 use crate::limits::{HELD_BYTES_MAX, INITIAL_FRAME_MAX, OUTPUT_BYTES_MAX, UNCONFIRMED_MAX};
 use crate::output::Output;
 
@@ -142,9 +140,11 @@ impl Connection {
     #[must_use]
     pub fn deliver(&mut self, delivery: &Delivery, out: &mut Output) -> bool {
         let minute = self.shared.minute();
-        let Some(consumer) = self.shared.consumers.get(&delivery.consumer) else { return false };
-        let Some(channel) = self.channels.get_mut(consumer.channel) else { return false };
-        channel.deliver(consumer, delivery, minute, self.shared.frame_max, out);
+        let Self { shared, channels, .. } = self;
+        let Some(consumer) = shared.consumers.get(&delivery.consumer) else { return false };
+        let Some(channel) = channels.get_mut(consumer.channel) else { return false };
+        let counted = channel.deliver(consumer, delivery, minute, shared.frame_max, out);
+        shared.counters.messages.add(&counted);
         true
     }
 
@@ -152,7 +152,7 @@ impl Connection {
     pub fn batch_end(&mut self, out: &mut Output) {
         while let Some(number) = self.shared.dirty.pop() {
             if let Some(channel) = self.channels.get_mut(number) {
-                channel.flush_confirms(out);
+                channel.flush_confirms(&mut self.shared, out);
             }
         }
     }
@@ -225,21 +225,10 @@ impl Connection {
         }
     }
 
-    /// What it has counted, its open channels included. Cheap enough for every turn when there are
-    /// few channels.
+    /// What it has counted, its channels included. A copy; cheap enough for every turn.
     #[must_use]
     pub fn counters(&self) -> ConnectionCounters {
-        let mut counters = self.shared.counters;
-        for channel in self.channels.iter() {
-            counters.messages.add(channel.counters());
-        }
-        counters
-    }
-
-    /// What the messages of all channels add up to.
-    #[must_use]
-    pub fn message_counters(&self) -> MessageCounters {
-        self.counters().messages
+        self.shared.counters
     }
 
     /// What management shows of the channels, by number.

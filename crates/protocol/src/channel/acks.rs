@@ -62,7 +62,8 @@ impl Channel {
             return transaction.settle(run, how).map_err(Fault::from);
         }
         if how == Settlement::Ack {
-            self.counters.ack += u64::from(run.n);
+            let n = u64::from(run.n);
+            self.count(context.shared, |counters| counters.ack += n);
         }
         self.credit_changed |= self.credit.is_some();
         context.settle(run.value.queue, run.value.consumer, run.range(), how);

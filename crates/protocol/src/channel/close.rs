@@ -77,9 +77,7 @@ impl Channel {
         self.mode = Mode::Plain;
         let user = context.shared.user_name.clone();
         context.call(self.key, Call::CloseChannel { user });
-        context.shared.counters.messages.add(&self.counters);
         context.shared.counters.channels_closed += 1;
-        self.counters = Default::default();
     }
 
     /// A call that is unanswered: what its answer will bring is not wanted any more.

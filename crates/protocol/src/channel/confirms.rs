@@ -5,7 +5,7 @@ use leveret_engine::Settled;
 
 use crate::broker::Broker;
 use crate::channel::{Channel, Confirms, Mode};
-use crate::connection::shared::Context;
+use crate::connection::shared::{Context, Shared};
 use crate::error::{ChannelError, ConnectionError, Fault};
 use crate::output::Output;
 
@@ -59,19 +59,21 @@ impl Channel {
     }
 
     /// Tells the publisher what is known by now.
-    pub(crate) fn flush_confirms(&mut self, out: &mut Output) {
+    pub(crate) fn flush_confirms(&mut self, shared: &mut Shared, out: &mut Output) {
         self.dirty = false;
         if let Mode::Confirm(confirms) = &mut self.mode {
             let flushed = confirms.flush(self.key.number, out);
-            self.counters.confirm += flushed.acked;
-            self.counters.nack_published += flushed.nacked;
+            self.count(shared, |counters| {
+                counters.confirm += flushed.acked;
+                counters.nack_published += flushed.nacked;
+            });
         }
     }
 
     /// The same before the channel closes.
     pub(super) fn tell_confirms<B>(&mut self, context: &mut Context<'_, B>) {
         if self.dirty {
-            self.flush_confirms(context.out);
+            self.flush_confirms(context.shared, context.out);
         }
     }
 }

@@ -231,14 +231,12 @@ impl Channel {
         context: &mut Context<'_, B>,
     ) {
         let Some((delivery, left)) = found else {
-            self.counters.get_empty += 1;
+            self.count(context.shared, |counters| counters.get_empty += 1);
             let empty = basic::AMQPMethod::GetEmpty(basic::GetEmpty {});
             self.reply(AMQPClass::Basic(empty), context);
             return;
         };
-        let (minute, frame_max) = (context.shared.minute(), context.shared.frame_max);
-        let got = Got { queue, delivery, left: *left, no_ack };
-        self.put_got(&got, minute, frame_max, context.out);
+        self.put_got(&Got { queue, delivery, left: *left, no_ack }, context.shared, context.out);
     }
 }
 

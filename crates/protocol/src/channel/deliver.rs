@@ -10,6 +10,8 @@ use leveret_engine::{Block, Body, Delivery, QueueId, Record};
 
 use crate::channel::unacked::Delivered;
 use crate::channel::{Channel, Consumer};
+use crate::connection::shared::Shared;
+use crate::info::MessageCounters;
 use crate::output::Output;
 use crate::tag_runs::Run;
 
@@ -21,7 +23,8 @@ struct Line<'a> {
 }
 
 impl Channel {
-    /// Encodes a run of messages for one consumer and notes what waits for an ack.
+    /// Encodes a run of messages for one consumer and notes what waits for an ack. Returns what was
+    /// counted.
     pub(crate) fn deliver(
         &mut self,
         consumer: &Consumer,
@@ -29,80 +32,81 @@ impl Channel {
         minute: u32,
         frame_max: u32,
         out: &mut Output,
-    ) {
+    ) -> MessageCounters {
         let first_tag = self.next_delivery_tag;
-        let line =
-            Line { channel: self.key.number, frame_max, consumer_tag: consumer.tag.as_bytes() };
-        let redelivered = self.put_records(&line, &delivery.block, delivery, out);
-        let n = u64::from(delivery.n);
-        self.counters.redeliver += redelivered;
+        let consumer_tag = consumer.tag.as_bytes();
+        let line = Line { channel: self.key.number, frame_max, consumer_tag };
+        let mut counted = self.put_records(&line, delivery, out);
         if consumer.no_ack {
-            self.counters.deliver_no_ack += n;
-            return;
+            counted.deliver_no_ack = u64::from(delivery.n);
+        } else {
+            counted.deliver = u64::from(delivery.n);
+            let value = Delivered {
+                queue: consumer.queue,
+                consumer: Some(consumer.id),
+                seq: delivery.first_seq,
+                minute,
+                minutes_max: consumer.ack_minutes_max,
+            };
+            self.unacked.push(Run { first: first_tag, n: delivery.n, value });
         }
-        self.counters.deliver += n;
-        let value = Delivered {
-            queue: consumer.queue,
-            consumer: Some(consumer.id),
-            seq: delivery.first_seq,
-            minute,
-            minutes_max: consumer.ack_minutes_max,
-        };
-        self.unacked.push(Run { first: first_tag, n: delivery.n, value });
+        self.counters.add(&counted);
+        counted
     }
 
-    /// Returns how many of them were delivered before.
     fn put_records(
         &mut self,
         line: &Line<'_>,
-        block: &Block,
         delivery: &Delivery,
         out: &mut Output,
-    ) -> u64 {
-        let mut again = 0;
+    ) -> MessageCounters {
+        let mut counted = MessageCounters::default();
         for at in delivery.first..delivery.first + delivery.n {
-            let record = block.record(at);
+            let record = delivery.block.record(at);
             let redelivered = delivery.redelivered || record.redelivered();
-            again += u64::from(redelivered);
-            self.counters.deliver_bytes += record.body_len() as u64;
+            counted.redeliver += u64::from(redelivered);
+            counted.deliver_bytes += record.body_len() as u64;
             put_record(line, self.next_delivery_tag, redelivered, &record, out);
             self.next_delivery_tag += 1;
         }
-        again
+        counted
     }
 
     /// Messages for the direct reply-to consumer: without ack, from no queue.
     // rabbitmq: direct reply-to
-    pub(crate) fn deliver_replies(&mut self, block: &Block, frame_max: u32, out: &mut Output) {
+    pub(crate) fn deliver_replies(&mut self, block: &Block, shared: &mut Shared, out: &mut Output) {
         let Some(reply) = &self.reply else { return };
-        let tag = reply.tag.clone();
-        let line = Line { channel: self.key.number, frame_max, consumer_tag: tag.as_bytes() };
+        let (number, frame_max) = (self.key.number, shared.frame_max);
+        let line = Line { channel: number, frame_max, consumer_tag: reply.tag.as_bytes() };
         for at in 0..block.len() {
             put_record(&line, self.next_delivery_tag, false, &block.record(at), out);
             self.next_delivery_tag += 1;
         }
-        self.counters.deliver_no_ack += u64::from(block.len());
+        let n = u64::from(block.len());
+        self.count(shared, |counters| counters.deliver_no_ack += n);
     }
 
     /// basic.get-ok with its content.
-    pub(crate) fn put_got(&mut self, got: &Got<'_>, minute: u32, frame_max: u32, out: &mut Output) {
+    pub(crate) fn put_got(&mut self, got: &Got<'_>, shared: &mut Shared, out: &mut Output) {
         let record = got.delivery.block.record(got.delivery.first);
         let redelivered = got.delivery.redelivered || record.redelivered();
         let (number, tag) = (self.key.number, self.next_delivery_tag);
         self.next_delivery_tag += 1;
         let left = u32::try_from(got.left).unwrap_or(u32::MAX);
         put_get_ok(out.buf(), number, tag, redelivered, record.address(), left);
-        put_content(number, frame_max, record.properties(), record.body(), out);
-        self.counters.redeliver += u64::from(redelivered);
-        self.counters.deliver_bytes += record.body_len() as u64;
-        if got.no_ack {
-            self.counters.get_no_ack += 1;
-            return;
+        put_content(number, shared.frame_max, record.properties(), record.body(), out);
+        let (again, bytes) = (u64::from(redelivered), record.body_len() as u64);
+        self.count(shared, |counters| {
+            counters.redeliver += again;
+            counters.deliver_bytes += bytes;
+            let got = if got.no_ack { &mut counters.get_no_ack } else { &mut counters.get };
+            *got += 1;
+        });
+        if !got.no_ack {
+            let (seq, minute) = (got.delivery.first_seq, shared.minute());
+            let value = Delivered { queue: got.queue, consumer: None, seq, minute, minutes_max: 0 };
+            self.unacked.push(Run { first: tag, n: 1, value });
         }
-        self.counters.get += 1;
-        let seq = got.delivery.first_seq;
-        let value = Delivered { queue: got.queue, consumer: None, seq, minute, minutes_max: 0 };
-        self.unacked.push(Run { first: tag, n: 1, value });
     }
 }
 

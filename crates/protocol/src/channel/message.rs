@@ -2,8 +2,8 @@
 //! Hot path.
 
 use leveret_codec::{
-    ArrayView, Change, Properties, PropertyChanges, Summary, TableView, TableWriter, ValueView,
-    rewrite,
+    ArrayView, Change, Properties, PropertyChanges, SHORT_STRING_MAX, Summary, TableView,
+    TableWriter, ValueView, rewrite,
 };
 use leveret_engine::{Body, Routed, Timestamp};
 
@@ -47,6 +47,7 @@ pub(crate) struct Scratch {
     pub(crate) routed: Routed,
     pub(crate) properties: Vec<u8>,
     pub(crate) headers: Vec<u8>,
+    pub(crate) address: Vec<u8>,
 }
 
 /// The properties of a publish, checked.
@@ -127,6 +128,24 @@ pub(crate) fn strings<'a>(array: ArrayView<'a>) -> impl Iterator<Item = &'a [u8]
 #[inline]
 pub(crate) fn wants_direct_reply(summary: &Summary<'_>) -> bool {
     summary.reply_to == Some(REPLY_QUEUE.as_bytes())
+}
+
+/// The address with the keys of BCC behind it, which a queue keeps and shows nobody.
+pub(crate) fn hidden_address<'a>(
+    address: &'a [u8],
+    bcc: ArrayView<'_>,
+    out: &'a mut Vec<u8>,
+) -> &'a [u8] {
+    if bcc.is_empty() {
+        return address;
+    }
+    out.clear();
+    out.extend_from_slice(address);
+    for key in strings(bcc).filter(|key| key.len() <= SHORT_STRING_MAX) {
+        out.push(key.len() as u8);
+        out.extend_from_slice(key);
+    }
+    out
 }
 
 /// The properties as they are stored, into `out`: without BCC, with the full reply address.

@@ -133,8 +133,11 @@ impl Channel {
             self.check_exchange(message, context)?;
         }
         let checked = self.check_properties(message, context)?;
-        self.counters.publish += 1;
-        self.counters.publish_bytes += message.body.len() as u64;
+        let bytes = message.body.len() as u64;
+        self.count(context.shared, |counters| {
+            counters.publish += 1;
+            counters.publish_bytes += bytes;
+        });
         match known {
             Some(route) if checked.as_received => {
                 self.enqueue_known(message, &checked, route, context);
@@ -172,7 +175,7 @@ impl Channel {
         route: usize,
         context: &mut Context<'_, B>,
     ) {
-        let record = checked.record(message, message.properties);
+        let record = checked.record(message);
         let targets = self.routes.targets(route);
         match &mut self.mode {
             Mode::Plain if !targets.is_empty() => {
@@ -204,14 +207,14 @@ impl Channel {
     ) {
         let returned = targets.is_empty() && message.mandatory;
         if targets.is_empty() {
-            self.counters.note_unroutable(returned);
+            self.count(context.shared, |counters| counters.note_unroutable(returned));
         }
         if let Mode::Tx(transaction) = &mut self.mode {
             transaction.publish(record, targets, returned);
             return;
         }
         if returned {
-            self.return_message(record, context);
+            self.return_message(message.address, record, context);
         }
         let confirm = match &mut self.mode {
             Mode::Confirm(confirms) => {
@@ -236,10 +239,10 @@ impl Channel {
 }
 
 impl Checked<'_> {
-    fn record<'r>(&self, message: &Message<'r>, properties: &'r [u8]) -> NewRecord<'r> {
+    fn record<'r>(&self, message: &Message<'r>) -> NewRecord<'r> {
         NewRecord {
             address: message.address,
-            properties,
+            properties: message.properties,
             persistent: self.summary.delivery_mode == Some(2),
             priority: self.summary.priority.unwrap_or(0),
             expires_at: self.expires_at,

@@ -124,9 +124,10 @@ impl Channel {
         let transaction = std::mem::take(slot);
         let mut confirms = Confirms::default();
         for (record, pending) in transaction.records() {
+            let address = record.address();
             let record = copy_of(&record);
             if pending.returned {
-                self.return_message(&record, context);
+                self.return_message(address, &record, context);
             }
             let confirm = (!pending.targets.is_empty())
                 .then(|| (self.key, confirms.publish(pending.targets.len())));
@@ -153,7 +154,8 @@ impl Channel {
     ) {
         for (run, how) in settles {
             if *how == Settlement::Ack {
-                self.counters.ack += u64::from(run.n);
+                let n = u64::from(run.n);
+                self.count(context.shared, |counters| counters.ack += n);
             }
             self.credit_changed |= self.credit.is_some();
             context.settle(run.value.queue, run.value.consumer, run.range(), *how);
@@ -195,7 +197,7 @@ impl Channel {
 
 fn copy_of<'a>(record: &Record<'a>) -> NewRecord<'a> {
     NewRecord {
-        address: record.address(),
+        address: record.whole_address(),
         properties: record.properties(),
         persistent: record.persistent(),
         priority: record.priority(),

@@ -47,7 +47,7 @@ impl Connection {
             }
             Event::Reply { channel, block } => {
                 self.on_channel(channel, now, broker, out, |channel, context| {
-                    channel.deliver_replies(&block, context.shared.frame_max, context.out);
+                    channel.deliver_replies(&block, context.shared, context.out);
                     Ok(())
                 });
             }

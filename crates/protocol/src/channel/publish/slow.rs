@@ -78,7 +78,7 @@ impl Channel {
         if !checked.selects && scratch.routed.by_key_alone() {
             self.routes.put(message.address, version, &targets);
         }
-        let mut properties = message.properties;
+        let mut record = checked.record(message);
         if !checked.as_received {
             let address = self.reply_address(&checked.summary);
             message::rewritten(
@@ -88,9 +88,10 @@ impl Channel {
                 &mut scratch.headers,
                 &mut scratch.properties,
             )?;
-            properties = &scratch.properties;
+            let [_, bcc] = message::selected(checked.summary.headers)?;
+            record.properties = &scratch.properties;
+            record.address = message::hidden_address(message.address, bcc, &mut scratch.address);
         }
-        let record = checked.record(message, properties);
         self.enqueue(message, &record, &targets, context);
         Ok(())
     }
@@ -125,11 +126,12 @@ impl Channel {
     // rabbitmq: mandatory
     pub(crate) fn return_message<B: Broker>(
         &self,
+        address: &[u8],
         record: &NewRecord<'_>,
         context: &mut Context<'_, B>,
     ) {
         let (code, number) = (ReplyCode::NO_ROUTE, self.key.number);
-        put_return(context.out.buf(), number, code.0, code.name(), record.address);
+        put_return(context.out.buf(), number, code.0, code.name(), address);
         put_content(number, context.shared.frame_max, record.properties, record.body, context.out);
     }
 
@@ -144,10 +146,13 @@ impl Channel {
     ) -> Result<(), Fault> {
         self.check_exchange(message, context)?;
         let checked = self.check_properties(message, context)?;
-        self.counters.publish += 1;
-        let record = checked.record(message, message.properties);
-        if !context.broker.reply(token, &record) {
-            self.counters.drop_unroutable += 1;
+        let bytes = message.body.len() as u64;
+        self.count(context.shared, |counters| {
+            counters.publish += 1;
+            counters.publish_bytes += bytes;
+        });
+        if !context.broker.reply(token, &checked.record(message)) {
+            self.count(context.shared, |counters| counters.drop_unroutable += 1);
         }
         self.confirm_unqueued(context);
         Ok(())
