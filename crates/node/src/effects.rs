@@ -1,0 +1,165 @@
+//! Carries out what a queue asked for: wakes consumers, hands confirms back, routes dead letters on, deletes.
+//!
+//! Effects of one queue on another (dead letters) are a work list, so that no two queue locks are ever held at once.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use leveret_engine::{
+    Block, ChannelKey, ConnectionId, DeadLetter, Effects, Incoming, Queue, QueueId, Republished,
+    Routable, Routed, SettleOutcome, Settled, Timestamp,
+};
+use leveret_protocol::Event;
+use smallvec::SmallVec;
+
+use crate::mailbox::Ready;
+use crate::node::Node;
+use crate::queues::QueueCell;
+
+/// What one turn of a connection (or of the timers) brings about beyond the queue it touches.
+pub(crate) struct Scope<'a> {
+    pub(crate) now: Timestamp,
+    /// The connection whose turn it is: what concerns itself needs no mailbox.
+    own: Option<(ConnectionId, &'a mut Own)>,
+    fx: Effects,
+    dead: VecDeque<DeadLetter>,
+    deletes: SmallVec<[QueueId; 1]>,
+}
+
+/// What a turn brings about for the connection whose turn it is.
+#[derive(Default)]
+pub(crate) struct Own {
+    pub(crate) events: Vec<Event>,
+    pub(crate) ready: Vec<Ready>,
+}
+
+impl<'a> Scope<'a> {
+    pub(crate) fn new(now: Timestamp) -> Self {
+        Self {
+            now,
+            own: None,
+            fx: Effects::default(),
+            dead: VecDeque::new(),
+            deletes: SmallVec::new(),
+        }
+    }
+
+    pub(crate) fn of(connection: ConnectionId, own: &'a mut Own, now: Timestamp) -> Self {
+        Self { own: Some((connection, own)), ..Self::new(now) }
+    }
+}
+
+impl Scope<'_> {
+    /// A block that the queue handed back empty.
+    pub(crate) fn take_spare(&mut self) -> Option<Block> {
+        self.fx.spare.take()
+    }
+
+    /// Confirms a message whose queue was deleted meanwhile: that is how a deletion answers what was outstanding.
+    // rabbitmq: publisher confirms
+    pub(crate) fn settled_at_once(&mut self, channel: ChannelKey, tag: u64) {
+        if let Some((_, own)) = &mut self.own {
+            let outcome = SettleOutcome::Accepted;
+            own.events.push(Event::Settled(Settled { channel, first_tag: tag, n: 1, outcome }));
+        }
+    }
+}
+
+impl Node {
+    /// Runs `work` on a queue under its lock, then carries out its effects with the lock released.
+    pub(crate) fn with_queue<R>(
+        &self,
+        cell: &Arc<QueueCell>,
+        scope: &mut Scope<'_>,
+        work: impl FnOnce(&mut Queue, &mut Effects) -> R,
+    ) -> R {
+        let (result, deadline) = {
+            let mut queue = cell.queue.lock();
+            let result = work(&mut queue, &mut scope.fx);
+            (result, queue.next_deadline())
+        };
+        self.timers.arm(cell, deadline);
+        self.carry_out(cell, scope);
+        result
+    }
+
+    fn carry_out(&self, cell: &Arc<QueueCell>, scope: &mut Scope<'_>) {
+        for (connection, consumer) in scope.fx.wake.drain(..) {
+            match &mut scope.own {
+                Some((own, out)) if *own == connection => {
+                    out.ready.push(Ready { queue: Arc::clone(cell), consumer });
+                }
+                _ => {
+                    self.connections.with(connection, |to| to.mailbox.ready(cell, consumer));
+                }
+            }
+        }
+        for settled in scope.fx.settled.drain(..) {
+            let connection = settled.channel.connection;
+            post(self, &mut scope.own, connection, Event::Settled(settled));
+        }
+        for (_, channel, consumer) in scope.fx.cancelled.drain(..) {
+            let event = Event::Cancelled { channel, consumer };
+            post(self, &mut scope.own, channel.connection, event);
+        }
+        scope.dead.extend(scope.fx.dead_letters.drain(..));
+        if scope.fx.delete.take().is_some() {
+            scope.deletes.push(cell.id);
+        }
+    }
+
+    /// Ends a turn: dead letters reach their queues, queues that are to go are deleted.
+    pub(crate) fn finish(&self, scope: &mut Scope<'_>) {
+        loop {
+            while let Some(dead) = scope.dead.pop_front() {
+                self.dead_letter(&dead, scope);
+            }
+            let Some(id) = scope.deletes.pop() else { break };
+            self.delete_unused(id, scope.now);
+        }
+    }
+
+    fn delete_unused(&self, id: QueueId, now: Timestamp) {
+        let Some(meta) = self.queue_meta(id) else { return };
+        // Nobody waits for the outcome; a queue that is gone already is what was wanted.
+        let _ = self.propose(Self::delete_command(&meta), now, Box::new(|_| {}));
+    }
+
+    fn dead_letter(&self, dead: &DeadLetter, scope: &mut Scope<'_>) {
+        let now = scope.now;
+        for letter in dead.republish(now) {
+            for queue in self.dead_letter_targets(dead, &letter) {
+                let Some(cell) = self.queues.get(queue) else { continue };
+                let mut block = Block::new();
+                letter.push_to(&mut block);
+                let incoming = Incoming { block, confirms: SmallVec::new() };
+                self.with_queue(&cell, scope, |queue, fx| queue.publish(incoming, now, fx));
+            }
+        }
+    }
+
+    /// The queues that a dead letter goes to: none when its exchange is missing or leads nowhere.
+    fn dead_letter_targets(
+        &self,
+        dead: &DeadLetter,
+        letter: &Republished<'_>,
+    ) -> SmallVec<[QueueId; 2]> {
+        let topology = self.topology.read();
+        let Some(vhost) = topology.vhost(&dead.vhost) else { return SmallVec::new() };
+        let keys = letter.routing_keys();
+        let message = Routable { routing_keys: &keys, headers: letter.headers() };
+        let mut routed = Routed::default();
+        vhost.route(letter.exchange(), &message, &mut routed);
+        let targets = vhost.routed(&routed).filter(|queue| !letter.is_cycle(&queue.name));
+        targets.map(|queue| queue.id).collect()
+    }
+}
+
+fn post(node: &Node, own: &mut Option<(ConnectionId, &mut Own)>, to: ConnectionId, event: Event) {
+    match own {
+        Some((connection, own)) if *connection == to => own.events.push(event),
+        _ => {
+            node.connections.with(to, |handle| handle.mailbox.post(event));
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The node: topology, queues, connections, timers, and the doors through which the server enters.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::task::Waker;
+
+use leveret_cluster::{Done, LocalConsensus, MetaConsensus, Proposed};
+use leveret_engine::{
+    Command, ConnectionId, ConsumerId, QueueId, QueueMeta, Timestamp, Topology,
+};
+use leveret_protocol::{Connection, ConnectionConfig, Event, Peer};
+use parking_lot::{Mutex, RwLock};
+use rand::rngs::StdRng;
+use rand::{RngCore, SeedableRng};
+
+use crate::admission::Admission;
+use crate::connections::{ConnectionTable, Handle};
+use crate::counters::Retired;
+use crate::effects::Scope;
+use crate::queues::QueueTable;
+use crate::replies::Replies;
+use crate::session::Session;
+use crate::timers::Timers;
+use crate::views::Endpoints;
+
+/// What a node is made with.
+pub struct NodeConfig {
+    /// Settings of client connections.
+    pub connection: ConnectionConfig,
+    /// Seed of everything random on this node (server-made names, reply addresses): from the operating system in a broker, from
+    /// the test's seed in a simulation. It is a secret.
+    pub seed: [u8; 32],
+    /// Client connections at once, at most; `None` is without limit.
+    pub connection_max: Option<u64>,
+    /// The state to begin with.
+    pub topology: Topology,
+}
+
+/// A broker process without its threads.
+pub struct Node {
+    me: Weak<Self>,
+    pub(crate) topology: RwLock<Topology>,
+    routing_version: Arc<AtomicU64>,
+    pub(crate) queues: QueueTable,
+    pub(crate) connections: ConnectionTable,
+    pub(crate) admission: Admission,
+    pub(crate) replies: Replies,
+    pub(crate) timers: Timers,
+    pub(crate) retired: Retired,
+    pub(crate) ids: Ids,
+    connection_config: Arc<ConnectionConfig>,
+    alarm: Mutex<Option<Arc<str>>>,
+    random: Mutex<StdRng>,
+    meta: Box<dyn MetaConsensus>,
+}
+
+/// Numbers that are never used twice.
+#[derive(Default)]
+pub(crate) struct Ids {
+    connections: AtomicU64,
+    consumers: AtomicU64,
+}
+
+impl Ids {
+    fn connection(&self) -> ConnectionId {
+        ConnectionId(self.connections.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    pub(crate) fn connections_made(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn consumer(&self) -> ConsumerId {
+        ConsumerId(self.consumers.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
+impl Node {
+    /// A node that is alone, with the queues of its topology in place.
+    pub fn new(config: NodeConfig, now: Timestamp) -> Arc<Self> {
+        let topology = config.topology;
+        let node = Arc::new_cyclic(|me: &Weak<Self>| Self {
+            me: Weak::clone(me),
+            routing_version: topology.routing_version(),
+            topology: RwLock::new(topology),
+            queues: QueueTable::default(),
+            connections: ConnectionTable::default(),
+            admission: Admission::new(config.connection_max),
+            replies: Replies::default(),
+            timers: Timers::default(),
+            retired: Retired::default(),
+            ids: Ids::default(),
+            connection_config: Arc::new(config.connection),
+            alarm: Mutex::default(),
+            random: Mutex::new(StdRng::from_seed(config.seed)),
+            meta: Box::new(LocalConsensus::new(Weak::clone(me) as Weak<dyn leveret_cluster::StateMachine>)),
+        });
+        node.open_queues(now);
+        node
+    }
+
+    /// A client has connected; its session begins with the protocol header.
+    pub fn connect(self: &Arc<Self>, peer: Peer, endpoints: Endpoints, now: Timestamp) -> Session {
+        let id = self.ids.connection();
+        let config = Arc::clone(&self.connection_config);
+        let connection = Connection::new(id, config, peer, now);
+        let handle = Arc::new(Handle::new(id, endpoints));
+        self.connections.add(&handle);
+        if let Some(reason) = self.alarm.lock().clone() {
+            handle.mailbox.post(Event::Alarm(Some(reason)));
+        }
+        Session::new(Arc::clone(self), connection, handle)
+    }
+
+    /// The socket of a connection is gone and its session has given back what it held.
+    pub(crate) fn disconnected(&self, handle: &Handle, now: Timestamp) {
+        self.connections.remove(handle.id);
+        self.admission.release(handle.id);
+        self.retired.add(handle);
+        let command = Command::DeleteOwned { connection: handle.id };
+        // Nobody waits for this any more.
+        let _ = self.propose(command, now, Box::new(|_| {}));
+    }
+
+    /// When [`Node::tick`] is to be called; `waker` is woken when that moves earlier.
+    pub fn next_deadline(&self, waker: &Waker) -> Option<Timestamp> {
+        self.timers.next(waker)
+    }
+
+    /// Looks at the queues whose time has come: messages expire, unused queues go.
+    pub fn tick(&self, now: Timestamp) {
+        for id in self.timers.due(now) {
+            let Some(cell) = self.queues.get(id) else { continue };
+            cell.armed.store(u64::MAX, Ordering::Relaxed);
+            let mut scope = Scope::new(now);
+            self.with_queue(&cell, &mut scope, |queue, fx| queue.tick(now, fx));
+            self.finish(&mut scope);
+        }
+    }
+
+    /// Raises or clears the resource alarm: publishers are blocked while there is a reason, such as `low on memory`.
+    pub fn set_alarm(&self, reason: Option<Arc<str>>) {
+        let mut alarm = self.alarm.lock();
+        if *alarm == reason {
+            return;
+        }
+        alarm.clone_from(&reason);
+        for handle in self.connections.all() {
+            handle.mailbox.post(Event::Alarm(reason.clone()));
+        }
+    }
+
+    /// Asks every client to go: `connection.close` with 320 and `text`.
+    pub fn close_all(&self, text: &str) {
+        for handle in self.connections.all() {
+            handle.mailbox.post(Event::forced_close(text));
+        }
+    }
+
+    /// How many clients are connected.
+    pub fn connection_count(&self) -> usize {
+        self.connections.len()
+    }
+
+    pub(crate) fn weak(&self) -> Weak<Self> {
+        Weak::clone(&self.me)
+    }
+
+    #[inline]
+    pub(crate) fn routing_version(&self) -> u64 {
+        self.routing_version.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn random(&self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        self.random.lock().fill_bytes(&mut bytes);
+        bytes
+    }
+
+    pub(crate) fn propose(&self, command: Command, now: Timestamp, done: Done) -> Option<Proposed> {
+        self.meta.propose(command, now, done)
+    }
+
+    pub(crate) fn delete_command(queue: &QueueMeta) -> Command {
+        Command::DeleteQueue {
+            vhost: Arc::clone(&queue.vhost),
+            name: Arc::clone(&queue.name),
+            id: Some(queue.id),
+        }
+    }
+
+    pub(crate) fn queue_meta(&self, id: QueueId) -> Option<Arc<QueueMeta>> {
+        self.topology.read().queue_by_id(id).cloned()
+    }
+}

@@ -1,0 +1,258 @@
+//! What a connection asks of its node: the [`Broker`] of the protocol layer, for the length of one turn. Hot path.
+
+use std::sync::Arc;
+
+use leveret_cluster::Proposed;
+use leveret_engine::{
+    Block, BrokerError, ChannelKey, Command, ConsumerId, ConsumerSpec, Effects, NewRecord, Queue, QueueId, QueueMeta, ResourceName, SeqRange, Settle, Settlement, Timestamp, Topology,
+};
+use leveret_protocol::{Answer, Broker, Call, Counts, Event};
+use parking_lot::RwLockReadGuard;
+
+use crate::connections::Handle;
+use crate::effects::Scope;
+use crate::node::Node;
+use crate::pending::{Batch, Pending, Push};
+
+/// One connection's way into the node during one turn.
+pub(crate) struct Ports<'n, 's> {
+    node: &'n Node,
+    handle: &'n Arc<Handle>,
+    pending: &'n mut Pending,
+    scope: &'n mut Scope<'s>,
+}
+
+impl<'n, 's> Ports<'n, 's> {
+    pub(crate) fn new(
+        node: &'n Node,
+        handle: &'n Arc<Handle>,
+        pending: &'n mut Pending,
+        scope: &'n mut Scope<'s>,
+    ) -> Self {
+        Self { node, handle, pending, scope }
+    }
+
+    /// Hands everything pending to its queues: one lock per queue. Publishes go first, so that a message that was passed on
+    /// before its original was acked is never in no queue.
+    pub(crate) fn flush(&mut self) {
+        for batch in self.pending.batches() {
+            hand_over_publishes(self.node, self.scope, batch);
+        }
+        for batch in self.pending.batches() {
+            hand_over_settles(self.node, self.scope, batch);
+        }
+    }
+
+    /// Runs `work` on a queue, if it is still there.
+    fn with<R>(
+        &mut self,
+        queue: QueueId,
+        work: impl FnOnce(&mut Queue, &mut Effects) -> R,
+    ) -> Option<R> {
+        let cell = self.node.queues.get(queue)?;
+        Some(self.node.with_queue(&cell, self.scope, work))
+    }
+
+    /// Proposes `command`; `shape` makes the answer of what it came to, now or later.
+    fn propose(
+        &mut self,
+        channel: ChannelKey,
+        command: Command,
+        shape: impl Fn(&Node, Proposed, Timestamp) -> Answer + Clone + Send + 'static,
+    ) -> Option<Answer> {
+        let now = self.scope.now;
+        let shape_later = shape.clone();
+        let (node, handle) = (self.node.weak(), Arc::clone(self.handle));
+        let later = Box::new(move |proposed: Proposed| {
+            if let Some(node) = node.upgrade() {
+                let answer = shape_later(&node, proposed, now);
+                handle.mailbox.post(Event::Answer { channel, answer });
+            }
+        });
+        let proposed = self.node.propose(command, now, later)?;
+        Some(shape(self.node, proposed, now))
+    }
+
+    fn delete(
+        &mut self,
+        channel: ChannelKey,
+        meta: &QueueMeta,
+        if_unused: bool,
+        if_empty: bool,
+    ) -> Option<Answer> {
+        let counts = self.with(meta.id, |queue, _| queue.counts()).unwrap_or_default();
+        let name = || ResourceName::queue(&meta.vhost, Arc::clone(&meta.name));
+        if if_empty && counts.ready > 0 {
+            return Some(Answer::Deleted(Err(BrokerError::NotEmpty(name()))));
+        }
+        if if_unused && counts.consumers > 0 {
+            return Some(Answer::Deleted(Err(BrokerError::InUse(name()))));
+        }
+        self.propose(channel, Node::delete_command(meta), move |_, proposed, _| {
+            Answer::Deleted(proposed.map(|_| counts.ready))
+        })
+    }
+
+    fn consume(&mut self, queue: QueueId, spec: ConsumerSpec) -> Result<(), BrokerError> {
+        let now = self.scope.now;
+        self.with(queue, |queue, fx| queue.consume(spec, now, fx)).unwrap_or(Ok(()))
+    }
+
+    fn get(&mut self, queue: QueueId, no_ack: bool) -> Option<(leveret_engine::Delivery, u64)> {
+        let now = self.scope.now;
+        self.with(queue, |queue, fx| {
+            let got = queue.get(now, fx)?;
+            if no_ack {
+                let range = SeqRange { first: got.0.first_seq, n: 1 };
+                let settle = Settle { consumer: None, range, how: Settlement::Ack };
+                queue.settle(&[settle], now, fx);
+            }
+            Some(got)
+        })
+        .flatten()
+    }
+
+    fn counts(&mut self, queue: QueueId) -> Option<Counts> {
+        let now = self.scope.now;
+        self.with(queue, |queue, _| {
+            queue.touch(now);
+            let counts = queue.counts();
+            Counts { ready: counts.ready, consumers: counts.consumers }
+        })
+    }
+}
+
+impl Broker for Ports<'_, '_> {
+    type Guard<'a>
+        = RwLockReadGuard<'a, Topology>
+    where
+        Self: 'a;
+
+    fn topology(&self) -> Self::Guard<'_> {
+        self.node.topology.read()
+    }
+
+    #[inline]
+    fn routing_version(&self) -> u64 {
+        self.node.routing_version()
+    }
+
+    #[inline]
+    fn publish(
+        &mut self,
+        queue: QueueId,
+        record: &NewRecord<'_>,
+        confirm: Option<(ChannelKey, u64)>,
+    ) {
+        let node = self.node;
+        match self.pending.publish(queue, record, confirm, |id| node.queues.get(id)) {
+            Push::Room => {}
+            Push::Full(batch) => hand_over_publishes(node, self.scope, batch),
+            Push::Gone => {
+                if let Some((channel, tag)) = confirm {
+                    self.scope.settled_at_once(channel, tag);
+                }
+            }
+        }
+    }
+
+    fn settle(&mut self, queue: QueueId, settle: Settle) {
+        self.pending.settle(queue, settle, |id| self.node.queues.get(id));
+    }
+
+    fn reply(&mut self, token: &str, record: &NewRecord<'_>) -> bool {
+        let Some(channel) = self.node.replies.find(token) else { return false };
+        let mut block = Block::new();
+        block.push(record);
+        let event = Event::Reply { channel, block };
+        self.node.connections.with(channel.connection, |to| to.mailbox.post(event)).is_some()
+    }
+
+    fn reply_alive(&self, token: &str) -> bool {
+        self.node.replies.find(token).is_some()
+    }
+
+    fn open_reply(&mut self, channel: ChannelKey) -> Arc<str> {
+        let secret = self.node.random();
+        self.node.replies.open(channel, secret)
+    }
+
+    fn close_reply(&mut self, channel: ChannelKey) {
+        self.node.replies.close(channel);
+    }
+
+    fn call(&mut self, channel: ChannelKey, call: Call) -> Option<Answer> {
+        self.flush();
+        let now = self.scope.now;
+        Some(match call {
+            Call::Open { vhost, user } => {
+                let topology = self.node.topology.read();
+                let id = self.handle.id;
+                Answer::Opened(self.node.admission.connection(&topology, id, &vhost, &user))
+            }
+            Call::OpenChannel { user } => {
+                let topology = self.node.topology.read();
+                Answer::Opened(self.node.admission.channel(&topology, self.handle.id, &user))
+            }
+            Call::CloseChannel { .. } => {
+                self.node.admission.release_channel(self.handle.id);
+                Answer::Cancelled
+            }
+            Call::Command(command) => {
+                return self.propose(channel, command, |_, proposed, _| Answer::Applied(proposed));
+            }
+            Call::DeclareQueue(declare) => {
+                let command = Command::DeclareQueue(declare);
+                return self.propose(channel, command, |node, proposed, now| {
+                    Answer::Declared(proposed.and_then(|outcome| node.declared(outcome, now)))
+                });
+            }
+            Call::DeleteQueue { queue, if_unused, if_empty } => {
+                return self.delete(channel, &queue, if_unused, if_empty);
+            }
+            Call::Consume { queue, spec } => Answer::Consuming(self.consume(queue, spec)),
+            Call::Cancel { queue, consumer } => {
+                self.with(queue, |queue, fx| queue.cancel(consumer, now, fx));
+                Answer::Cancelled
+            }
+            Call::Get { queue, no_ack } => Answer::Got(Ok(self.get(queue, no_ack))),
+            Call::Purge { queue } => {
+                Answer::Purged(Ok(self.with(queue, |queue, fx| queue.purge(fx)).unwrap_or(0)))
+            }
+            Call::Counts { queue } => Answer::Counts(self.counts(queue)),
+            Call::Credit { queue, consumer } => {
+                self.with(queue, |queue, fx| queue.credit_changed(consumer, now, fx));
+                Answer::Cancelled
+            }
+        })
+    }
+
+    fn random(&mut self) -> [u8; 16] {
+        self.node.random()
+    }
+
+    fn next_consumer_id(&mut self) -> ConsumerId {
+        self.node.ids.consumer()
+    }
+}
+
+#[inline]
+fn hand_over_publishes(node: &Node, scope: &mut Scope<'_>, batch: &mut Batch) {
+    if batch.block.is_empty() {
+        return;
+    }
+    let now = scope.now;
+    let incoming = batch.take_incoming();
+    node.with_queue(&batch.cell, scope, |queue, fx| queue.publish(incoming, now, fx));
+    batch.reuse(scope.take_spare());
+}
+
+#[inline]
+fn hand_over_settles(node: &Node, scope: &mut Scope<'_>, batch: &mut Batch) {
+    if batch.settles.is_empty() {
+        return;
+    }
+    let (now, settles) = (scope.now, &batch.settles);
+    node.with_queue(&batch.cell, scope, |queue, fx| queue.settle(settles, now, fx));
+    batch.settles.clear();
+}

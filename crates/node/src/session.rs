@@ -1,0 +1,184 @@
+//! One client connection on the node: its protocol machine, what it has pending, and what is ready for it. Hot path.
+//!
+//! The task that owns the socket calls [`Session::receive`] with what it read, [`Session::run`] when it is woken, and
+//! writes [`Session::output`]. Nothing here waits.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::Waker;
+
+use leveret_engine::{Budget, Delivery, Timestamp};
+use leveret_protocol::{Connection, ConnectionEnd, Event, Output};
+
+use crate::connections::Handle;
+use crate::effects::{Own, Scope};
+use crate::mailbox::Ready;
+use crate::node::Node;
+use crate::pending::Pending;
+use crate::ports::Ports;
+
+/// Encoded bytes beyond which a connection takes no more deliveries until its socket has taken some. As large as a
+/// socket takes in one call on loopback; larger only adds latency and memory.
+const OUTPUT_HIGH: usize = 256 * 1024;
+
+/// What one queue may add to the output before the next ready queue has its turn.
+const SHARE_BYTES: usize = 128 * 1024;
+
+/// Records that one take may hand out: bounds the time a queue's lock is held.
+const SHARE_RECORDS: u32 = 8192;
+
+/// A client connection, without its socket.
+pub struct Session {
+    node: Arc<Node>,
+    connection: Connection,
+    handle: Arc<Handle>,
+    pending: Pending,
+    own: Own,
+    ready: VecDeque<Ready>,
+    arrived: Vec<Ready>,
+    deliveries: Vec<Delivery>,
+    out: Output,
+}
+
+impl Session {
+    pub(crate) fn new(node: Arc<Node>, connection: Connection, handle: Arc<Handle>) -> Self {
+        Self {
+            node,
+            connection,
+            handle,
+            pending: Pending::default(),
+            own: Own::default(),
+            ready: VecDeque::new(),
+            arrived: Vec::new(),
+            deliveries: Vec::new(),
+            out: Output::default(),
+        }
+    }
+
+    /// Takes what the socket brought; returns how many bytes were used. The rest is to be passed again, with more behind it.
+    pub fn receive(&mut self, input: &[u8], now: Timestamp) -> usize {
+        let used = self.turn(now, |connection, ports, out| {
+            connection.receive(input, now, ports, out)
+        });
+        self.deliver(now);
+        used
+    }
+
+    /// Takes what the rest of the node has left for this connection, and its share of every ready queue. `waker` is woken when
+    /// there is more.
+    pub fn run(&mut self, now: Timestamp, waker: &Waker) {
+        let mut events = Vec::new();
+        self.handle.mailbox.drain(&mut events, &mut self.arrived, waker);
+        self.ready.extend(self.arrived.drain(..));
+        if !events.is_empty() {
+            self.hand_over(events, now);
+        }
+        if self.next_deadline().is_some_and(|at| at <= now) {
+            self.turn(now, |connection, ports, out| connection.tick(now, ports, out));
+        }
+        self.deliver(now);
+    }
+
+    /// What is to be written to the socket.
+    pub fn output(&mut self) -> &mut Output {
+        &mut self.out
+    }
+
+    /// Whether the socket should be read: not while the client is blocked, nor while it does not take what it is sent.
+    pub fn wants_read(&self) -> bool {
+        self.out.len() < OUTPUT_HIGH && self.connection.wants_read()
+    }
+
+    /// Whether [`Session::run`] has deliveries to encode at once.
+    pub fn has_work(&self) -> bool {
+        !self.ready.is_empty() && self.out.len() < OUTPUT_HIGH
+    }
+
+    /// Whether the socket is to be closed, once the output is written.
+    pub fn is_closed(&self) -> bool {
+        self.connection.is_closed()
+    }
+
+    /// When [`Session::run`] is to be called even if nothing happens.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        let refresh = self.handle.refresh_due();
+        self.connection.next_deadline().into_iter().chain(refresh).min()
+    }
+
+    /// How the connection ended, for the log.
+    pub fn end(&self) -> ConnectionEnd {
+        self.connection.end()
+    }
+
+    /// The socket is gone: everything unacked goes back, everything exclusive is deleted.
+    pub fn disconnect(&mut self, now: Timestamp) {
+        self.turn(now, |connection, ports, _| connection.closed(now, ports));
+        self.node.disconnected(&self.handle, now);
+    }
+
+    fn turn<R>(
+        &mut self,
+        now: Timestamp,
+        work: impl FnOnce(&mut Connection, &mut Ports<'_, '_>, &mut Output) -> R,
+    ) -> R {
+        let result = self.step(now, work);
+        while !self.own.events.is_empty() {
+            let events = std::mem::take(&mut self.own.events);
+            self.hand_over(events, now);
+        }
+        self.connection.batch_end(&mut self.out);
+        self.ready.extend(self.own.ready.drain(..));
+        self.handle.refresh(&self.connection, self.out.total(), now);
+        result
+    }
+
+    fn hand_over(&mut self, events: Vec<Event>, now: Timestamp) {
+        self.turn(now, |connection, ports, out| {
+            for event in events {
+                connection.event(event, now, ports, out);
+            }
+        });
+    }
+
+    fn step<R>(
+        &mut self,
+        now: Timestamp,
+        work: impl FnOnce(&mut Connection, &mut Ports<'_, '_>, &mut Output) -> R,
+    ) -> R {
+        let mut scope = Scope::of(self.handle.id, &mut self.own, now);
+        let mut ports = Ports::new(&self.node, &self.handle, &mut self.pending, &mut scope);
+        let result = work(&mut self.connection, &mut ports, &mut self.out);
+        ports.flush();
+        self.node.finish(&mut scope);
+        self.pending.end();
+        result
+    }
+
+    fn deliver(&mut self, now: Timestamp) {
+        if self.ready.is_empty() {
+            return;
+        }
+        let mut scope = Scope::of(self.handle.id, &mut self.own, now);
+        while self.out.len() < OUTPUT_HIGH
+            && let Some(entry) = self.ready.pop_front()
+        {
+            let bytes = (OUTPUT_HIGH - self.out.len()).min(SHARE_BYTES);
+            let budget = Budget { records: SHARE_RECORDS, bytes: bytes as u32 };
+            let taken = &mut self.deliveries;
+            let more = self.node.with_queue(&entry.queue, &mut scope, |queue, fx| {
+                queue.take(entry.consumer, budget, now, taken, fx)
+            });
+            for delivery in self.deliveries.drain(..) {
+                // A consumer that was cancelled has nothing to take any more.
+                let known = self.connection.deliver(&delivery, &mut self.out);
+                debug_assert!(known, "a queue handed out messages for a consumer that is gone");
+            }
+            if more {
+                self.ready.push_back(entry);
+            }
+        }
+        self.node.finish(&mut scope);
+        self.ready.extend(self.own.ready.drain(..));
+        self.handle.refresh(&self.connection, self.out.total(), now);
+    }
+}

@@ -1,0 +1,124 @@
+//! The topology on this node: commands are applied, and what they changed is acted on before anyone can see it.
+
+use std::sync::Arc;
+
+use leveret_cluster::{Proposed, StateMachine};
+use leveret_engine::command::{Change, Outcome};
+use leveret_engine::{BrokerError, Command, QueueMeta, Timestamp};
+use leveret_protocol::{Declared, Event};
+
+use crate::connections::Shape;
+use crate::effects::Scope;
+use crate::node::Node;
+use crate::queues::QueueCell;
+
+/// What is left to do of a command's changes once the topology is unlocked.
+enum Aftermath {
+    Close(Arc<QueueCell>),
+    Reset(Arc<QueueMeta>),
+    Disconnect { who: Who, text: String },
+}
+
+enum Who {
+    Vhost(Arc<str>),
+    User(Arc<str>),
+}
+
+impl StateMachine for Node {
+    fn apply(&self, command: &Command, now: Timestamp) -> Proposed {
+        let (outcome, aftermath) = {
+            let mut topology = self.topology.write();
+            let applied = topology.apply(command, now)?;
+            let aftermath: Vec<_> =
+                applied.changes.into_iter().filter_map(|change| self.note(change, now)).collect();
+            (applied.outcome, aftermath)
+        };
+        for rest in aftermath {
+            self.follow_up(rest, now);
+        }
+        Ok(outcome)
+    }
+}
+
+impl Node {
+    /// Makes the queues that the topology begins with.
+    pub(crate) fn open_queues(&self, now: Timestamp) {
+        let topology = self.topology.read();
+        for vhost in topology.vhosts() {
+            for queue in vhost.queues() {
+                self.queues.add(queue, now);
+            }
+        }
+    }
+
+    /// What a `queue.declare` is answered with.
+    pub(crate) fn declared(&self, outcome: Outcome, now: Timestamp) -> Result<Declared, BrokerError> {
+        let Outcome::QueueDeclared { queue, .. } = outcome else {
+            return Err(BrokerError::Internal("a declare was applied as something else".into()));
+        };
+        self.queues.churn().declared();
+        let Some(cell) = self.queues.get(queue.id) else {
+            return Ok(Declared { queue, ready: 0, consumers: 0 });
+        };
+        let mut scope = Scope::new(now);
+        let counts = self.with_queue(&cell, &mut scope, |live, _| {
+            live.touch(now);
+            live.counts()
+        });
+        Ok(Declared { queue, ready: counts.ready, consumers: counts.consumers })
+    }
+
+    /// Does what must be done before anyone sees the change: the topology is locked.
+    fn note(&self, change: Change, now: Timestamp) -> Option<Aftermath> {
+        match change {
+            Change::QueueAdded(queue) => {
+                self.queues.add(&queue, now);
+                None
+            }
+            Change::QueueRemoved(queue) => self.queues.remove(queue.id).map(Aftermath::Close),
+            Change::QueueChanged(queue) => Some(Aftermath::Reset(queue)),
+            Change::VhostRemoved(name) => {
+                let text = format!("vhost '{name}' is deleted");
+                Some(Aftermath::Disconnect { who: Who::Vhost(name), text })
+            }
+            Change::UserRemoved(name) => {
+                let text = format!("user '{name}' is deleted");
+                Some(Aftermath::Disconnect { who: Who::User(name), text })
+            }
+            _ => None,
+        }
+    }
+
+    fn follow_up(&self, rest: Aftermath, now: Timestamp) {
+        let mut scope = Scope::new(now);
+        match rest {
+            Aftermath::Close(cell) => {
+                self.with_queue(&cell, &mut scope, |queue, fx| queue.close(now, fx));
+            }
+            Aftermath::Reset(meta) => {
+                if let Some(cell) = self.queues.get(meta.id) {
+                    let settings = meta.settings.clone();
+                    self.with_queue(&cell, &mut scope, |queue, fx| {
+                        queue.set_settings(settings, now, fx);
+                    });
+                }
+            }
+            Aftermath::Disconnect { who, text } => {
+                self.close_where(&text, |shape| match &who {
+                    Who::Vhost(name) => shape.connection.vhost == *name,
+                    Who::User(name) => shape.connection.user == *name,
+                });
+            }
+        }
+        self.finish(&mut scope);
+    }
+
+    /// Closes the connections that `chosen` names: 320 with `text`.
+    pub(crate) fn close_where(&self, text: &str, chosen: impl Fn(&Shape) -> bool) {
+        for handle in self.connections.all() {
+            if handle.shape().is_some_and(|shape| chosen(&shape)) {
+                handle.mailbox.post(Event::forced_close(text));
+            }
+        }
+    }
+}
