@@ -223,3 +223,11 @@ pub enum Event {
         text: String,
     },
 }
+
+impl Event {
+    /// The node closes the connection on behalf of a person or of its own end: 320 with `text`.
+    #[must_use]
+    pub fn forced_close(text: impl Into<String>) -> Self {
+        Self::Close { code: ReplyCode::CONNECTION_FORCED, text: text.into() }
+    }
+}

@@ -26,6 +26,8 @@ mod info;
 pub mod limits;
 mod output;
 mod tag_runs;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use broker::{Answer, Broker, Call, Counts, Declared, Event};
 pub use config::{ConnectionConfig, Mechanism, Peer};
