@@ -267,6 +267,8 @@ pub enum BrokerError {
     QueueDown(ResourceName),
     /// The operation took longer than it may.
     Timeout(ResourceName),
+    /// The node is going away.
+    ShuttingDown,
     /// The broker is at fault; the text is for its log.
     Internal(Arc<str>),
 }

@@ -31,21 +31,21 @@ pub use error::{
 };
 
 // The topology half.
+mod arguments;
+pub mod auth;
+pub mod command;
+pub mod exchange;
 pub mod names;
 pub mod parameter;
-pub mod command;
-pub mod auth;
-mod arguments;
 pub mod policy;
-pub mod exchange;
 pub mod queue_meta;
-mod slab;
 pub mod router;
+mod slab;
 pub mod topology;
 
 pub use auth::{PeerAddress, Resource, User};
 pub use command::{
-    Applied, BindingSpec, Change, Command, Destination, ExchangeDeclare, QueueDeclare,
+    Applied, BindingSpec, Change, Command, Destination, ExchangeDeclare, Outcome, QueueDeclare,
 };
 pub use exchange::{Exchange, ExchangeKind};
 pub use parameter::ParameterValue;
@@ -66,7 +66,7 @@ pub use dead_letter::{DeadLetter, DeathReason, Republished};
 pub use queue::consumers::ConsumerSpec;
 pub use queue::credit::ChannelCredit;
 pub use queue::effects::{
-    Budget, ConfirmRun, DeleteCause, Delivery, Effects, Incoming, Outcome, Settled,
+    Budget, ConfirmRun, DeleteCause, Delivery, Effects, Incoming, Outcome as SettleOutcome, Settled,
 };
 pub use queue::ops::{DropReason, Log, Op, OpIndex};
 pub use queue::stats::{QueueCounts, QueueStats};

@@ -7,7 +7,7 @@ use crate::ids::{ChannelKey, ConnectionId, ConsumerId, QueueId};
 use crate::queue::stats::{QueueCounts, QueueStats};
 use crate::time::Timestamp;
 use crate::topology::Topology;
-use leveret_codec::Table;
+pub use leveret_codec::{Table, Value};
 use std::pin::Pin;
 use std::sync::Arc;
 

@@ -47,6 +47,7 @@ impl BrokerError {
                 ReplyCode::NOT_IMPLEMENTED
             }
             Self::VhostDown { .. } | Self::Internal(_) => ReplyCode::INTERNAL_ERROR,
+            Self::ShuttingDown => ReplyCode::CONNECTION_FORCED,
         }
     }
 
@@ -168,6 +169,9 @@ impl BrokerError {
             Self::QueueDown(queue) => format!("{queue} is down or inaccessible"),
             Self::Timeout(queue) => {
                 format!("failed to perform operation on {queue} due to timeout")
+            }
+            Self::ShuttingDown => {
+                "broker forced connection closure with reason 'shutdown'".into()
             }
             // The callers above took every other variant.
             _ => String::new(),
