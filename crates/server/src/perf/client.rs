@@ -5,12 +5,14 @@ use std::io::{self, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-use leveret_codec::amqp::protocol::{AMQPClass, basic, channel, confirm, connection};
-use leveret_codec::amqp::types::{AMQPValue, FieldTable};
+use bytes::BytesMut;
+use leveret_codec::amqp::{AMQPClass, basic, channel, confirm, connection};
+use leveret_codec::amqp_types::{AMQPValue, FieldTable};
+use leveret_codec::{Frame, FrameKind, Method, REFUSAL, Splitter, put_method};
 
 use super::error::PerfError;
 use super::uri::Uri;
-use super::wire::{self, FRAME_METHOD, ReadBuffer, put_method, timed_out};
+use super::wire::{self, ReadBuffer, timed_out};
 
 /// How long the broker may take for one answer, and the TCP connect.
 pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(10);
@@ -23,7 +25,7 @@ pub(super) const SOCKET_TICK: Duration = Duration::from_millis(100);
 pub(super) struct Client {
     stream: TcpStream,
     input: ReadBuffer,
-    output: Vec<u8>,
+    output: BytesMut,
     /// Negotiated; the largest frame with head and end.
     pub(super) frame_max: u32,
     /// Negotiated, in seconds; 0 = none.
@@ -34,12 +36,17 @@ pub(super) struct Client {
 
 impl Client {
     /// Connects, logs in and opens the vhost. `heartbeat` is the longest interval we accept in seconds, 0 = none.
-    pub(super) fn connect(uri: &Uri, name: &str, heartbeat: u16, buffer: usize) -> Result<Self, PerfError> {
+    pub(super) fn connect(
+        uri: &Uri,
+        name: &str,
+        heartbeat: u16,
+        buffer: usize,
+    ) -> Result<Self, PerfError> {
         let stream = tcp_connect(uri)?;
         let mut client = Self {
             stream,
             input: ReadBuffer::new(buffer),
-            output: Vec::with_capacity(512),
+            output: BytesMut::with_capacity(512),
             frame_max: FRAME_MAX_DEFAULT,
             heartbeat: 0,
             broker: String::new(),
@@ -50,7 +57,7 @@ impl Client {
 
     // spec: 2.2.4 the connection class
     fn handshake(&mut self, uri: &Uri, name: &str, heartbeat: u16) -> Result<(), PerfError> {
-        self.stream.write_all(b"AMQP\x00\x00\x09\x01")?;
+        self.stream.write_all(&REFUSAL)?;
         let start = self.answer(0, "the protocol header", |method| match method {
             AMQPClass::Connection(connection::AMQPMethod::Start(start)) => Some(start),
             _ => None,
@@ -92,7 +99,8 @@ impl Client {
 
     /// Turns publisher confirms on.
     pub(super) fn select_confirms(&mut self, number: u16) -> Result<(), PerfError> {
-        let select = AMQPClass::Confirm(confirm::AMQPMethod::Select(confirm::Select { nowait: false }));
+        let select =
+            AMQPClass::Confirm(confirm::AMQPMethod::Select(confirm::Select { nowait: false }));
         self.call(number, &select, "confirm.select", |method| {
             matches!(method, AMQPClass::Confirm(confirm::AMQPMethod::SelectOk(_))).then_some(())
         })
@@ -100,7 +108,10 @@ impl Client {
 
     /// Sets the prefetch of consumers that follow on this channel.
     pub(super) fn set_prefetch(&mut self, number: u16, prefetch: u16) -> Result<(), PerfError> {
-        let qos = AMQPClass::Basic(basic::AMQPMethod::Qos(basic::Qos { prefetch_count: prefetch, global: false }));
+        let qos = AMQPClass::Basic(basic::AMQPMethod::Qos(basic::Qos {
+            prefetch_count: prefetch,
+            global: false,
+        }));
         self.call(number, &qos, "basic.qos", |method| {
             matches!(method, AMQPClass::Basic(basic::AMQPMethod::QosOk(_))).then_some(())
         })
@@ -148,11 +159,11 @@ impl Client {
     ) -> Result<T, PerfError> {
         let deadline = Instant::now() + ANSWER_WAIT;
         loop {
-            while let Some(frame) = wire::first_frame(self.input.unread())? {
-                let (len, on) = (frame.len(), frame.channel);
-                let method =
-                    if frame.kind == FRAME_METHOD { Some(wire::method(frame.payload)?) } else { None };
-                self.input.consume(len);
+            let splitter = Splitter::new(self.frame_max);
+            while let Some((on, method)) = self
+                .input
+                .take_frame(splitter, |frame| Ok((frame.channel, other_method(&frame)?)))?
+            {
                 let Some(method) = method else { continue };
                 if let Some(closed) = closed(&method) {
                     self.acknowledge_close(on, &closed);
@@ -187,13 +198,25 @@ impl Client {
     /// Closes the connection and waits for the broker's word, which comes after all that we sent before.
     pub(super) fn close(mut self) -> Result<(), PerfError> {
         self.call(0, &close_method(), "connection.close", |method| {
-            matches!(method, AMQPClass::Connection(connection::AMQPMethod::CloseOk(_))).then_some(())
+            matches!(method, AMQPClass::Connection(connection::AMQPMethod::CloseOk(_)))
+                .then_some(())
         })
     }
 
     /// The socket and what was read from it already. Reads and writes on the socket return after [`SOCKET_TICK`].
     pub(super) fn into_parts(self) -> (TcpStream, ReadBuffer) {
         (self.stream, self.input)
+    }
+}
+
+/// A method that is not one of the hot ones.
+fn other_method(frame: &Frame<'_>) -> Result<Option<AMQPClass>, PerfError> {
+    if frame.kind != FrameKind::METHOD {
+        return Ok(None);
+    }
+    match wire::method(frame)? {
+        Method::Other(class) => Ok(Some(class)),
+        _ => Ok(None),
     }
 }
 
@@ -272,7 +295,9 @@ fn login_error(error: PerfError, user: &str) -> PerfError {
 
 fn product(properties: &FieldTable) -> String {
     let text = |key: &str| match properties.inner().get(key) {
-        Some(AMQPValue::LongString(value)) => String::from_utf8_lossy(value.as_bytes()).into_owned(),
+        Some(AMQPValue::LongString(value)) => {
+            String::from_utf8_lossy(value.as_bytes()).into_owned()
+        }
         _ => String::new(),
     };
     let name = format!("{} {}", text("product"), text("version")).trim().to_owned();

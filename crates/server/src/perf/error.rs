@@ -11,7 +11,9 @@ pub(crate) enum PerfError {
     #[error("{0}")]
     Options(String),
     /// There is no broker.
-    #[error("nothing listens at {address}; start a broker there (`leveret serve`) or give another --uri")]
+    #[error(
+        "nothing listens at {address}; start a broker there (`leveret serve`) or give another --uri"
+    )]
     NothingListens {
         /// `host:port`.
         address: String,
@@ -87,7 +89,18 @@ pub(crate) enum PerfError {
     /// The broker sent something that is not AMQP.
     #[error("the broker sent what is not AMQP 0-9-1: {0}")]
     Protocol(String),
+    /// Ctrl-C before the run began.
+    #[error("interrupted before the run began")]
+    Interrupted,
     /// One of our threads panicked.
     #[error("a thread of the load generator failed; this is a defect of leveret perf")]
     Thread,
+}
+
+impl PerfError {
+    /// The broker said nothing, as opposed to something that is wrong: expected from one that is blocked or overloaded when a run
+    /// ends.
+    pub(super) fn is_silence(&self) -> bool {
+        matches!(self, Self::NoAnswer { .. })
+    }
 }

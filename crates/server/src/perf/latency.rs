@@ -144,7 +144,8 @@ mod tests {
 
     #[test]
     fn a_stamp_survives_its_bytes() {
-        let stamp = Stamp { due_ns: 1_700_000_000_123_456_789, run: 7, producer: 3, sequence: u32::MAX };
+        let stamp =
+            Stamp { due_ns: 1_700_000_000_123_456_789, run: 7, producer: 3, sequence: u32::MAX };
         assert_eq!(Stamp::read(&stamp.to_bytes()), Some(stamp));
     }
 

@@ -21,13 +21,13 @@ const ENDS_MAX: u32 = 10_000;
 /// The prefetch that manual acks use when none is given.
 const PREFETCH_DEFAULT: u16 = 1_000;
 
-const JSON_HELP: &str = "\
+pub(super) const JSON_HELP: &str = "\
 Print the summary as one JSON object on stdout (live lines go to stderr)
 
-Keys: broker, producers, consumers, queues, size_bytes, rate_per_producer (null = unlimited), persistent, durable, confirms_in_flight, prefetch, \
-ack_every (0 = automatic), measured_seconds, sent, received, confirmed, nacked, returned (whole run); sent_per_second, received_per_second, \
+Keys: broker, address, producers, consumers, queues, size_bytes, rate_per_producer (null = unlimited), persistent, durable, confirms_in_flight, prefetch, \
+ack_every (0 = automatic), measured_seconds, sent, received, confirmed, nacked (whole run); sent_per_second, received_per_second, \
 confirmed_per_second, sent_bytes_per_second, received_bytes_per_second (measured part); latency_us, confirm_latency_us and send_lag_us, each null or \
-{count, mean, p50, p90, p99, p999, max}; out_of_order, blocked_seconds, idle_connections, cpu_seconds (of this process), interrupted";
+{count, mean, p50, p90, p99, p999, max}; out_of_order, blocked_seconds, idle_connections, cpu_seconds (of this process), interrupted, notes (what a person should know)";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -51,7 +51,12 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct PerfArgs {
     /// The broker: amqp://user:password@host:port/vhost
-    #[arg(long, value_name = "URI", default_value = "amqp://guest:guest@127.0.0.1:5672/%2f", help_heading = "Broker")]
+    #[arg(
+        long,
+        value_name = "URI",
+        default_value = "amqp://guest:guest@127.0.0.1:5672/%2f",
+        help_heading = "Broker"
+    )]
     pub(super) uri: String,
 
     /// Connections that publish [default: 1, or 0 with --idle-connections]
@@ -367,7 +372,8 @@ fn parse_size(text: &str) -> Result<usize, String> {
         "m" | "mb" | "mib" => 1024 * 1024,
         _ => return Err("give bytes, or a number with k or M: 16, 1k, 16KiB, 1M".into()),
     };
-    let number: usize = number.parse().map_err(|_| format!("'{text}' does not start with a number"))?;
+    let number: usize =
+        number.parse().map_err(|_| format!("'{text}' does not start with a number"))?;
     match number.checked_mul(factor) {
         Some(size) if size <= SIZE_MAX => Ok(size),
         _ => Err("the largest body is 512 MiB".into()),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use leveret_codec::SHORT_STRING_MAX;
 use percent_encoding::percent_decode_str;
 
 use super::error::PerfError;
@@ -58,6 +59,9 @@ impl FromStr for Uri {
         };
         let (user, password) = login.split_once(':').unwrap_or((login, ""));
         let (host, port) = split_address(address)?;
+        if vhost.len() > SHORT_STRING_MAX {
+            return Err(bad("the vhost is longer than 255 bytes"));
+        }
         Ok(Self { host, port, user: decode(user)?, password: decode(password)?, vhost })
     }
 }
@@ -98,7 +102,13 @@ mod tests {
     fn check(text: &str, host: &str, port: u16, user: &str, password: &str, vhost: &str) {
         let uri: Uri = text.parse().unwrap();
         assert_eq!(
-            (uri.host.as_str(), uri.port, uri.user.as_str(), uri.password.as_str(), uri.vhost.as_str()),
+            (
+                uri.host.as_str(),
+                uri.port,
+                uri.user.as_str(),
+                uri.password.as_str(),
+                uri.vhost.as_str()
+            ),
             (host, port, user, password, vhost),
             "{text}"
         );
@@ -115,7 +125,9 @@ mod tests {
 
     #[test]
     fn what_is_refused() {
-        for text in ["http://x", "amqps://x", "amqp://h:x", "amqp://[::1", "amqp://h/?a=b", "amqp://%ff"] {
+        for text in
+            ["http://x", "amqps://x", "amqp://h:x", "amqp://[::1", "amqp://h/?a=b", "amqp://%ff"]
+        {
             assert!(text.parse::<Uri>().is_err(), "{text}");
         }
     }

@@ -45,7 +45,12 @@ impl Window {
     /// A confirm (ack or nack): calls `each(due_ns, n)` for the messages it settles and returns their number. Tags that were
     /// settled before or never sent settle nothing.
     // rabbitmq: confirms, the meaning of multiple
-    pub(super) fn confirmed(&mut self, tag: u64, multiple: bool, mut each: impl FnMut(u64, u64)) -> u64 {
+    pub(super) fn confirmed(
+        &mut self,
+        tag: u64,
+        multiple: bool,
+        mut each: impl FnMut(u64, u64),
+    ) -> u64 {
         let settled = if multiple { self.up_to(tag, &mut each) } else { self.one(tag, &mut each) };
         self.in_flight -= settled;
         settled
