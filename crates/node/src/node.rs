@@ -177,7 +177,8 @@ impl Node {
         bytes
     }
 
-    pub(crate) fn propose(&self, command: Command, now: Timestamp, done: Done) -> Option<Proposed> {
+    /// Proposes a change of the topology. `Some` is the outcome; with `None` it is told to `done`, later.
+    pub fn propose(&self, command: Command, now: Timestamp, done: Done) -> Option<Proposed> {
         self.meta.propose(command, now, done)
     }
 
