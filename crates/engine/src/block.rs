@@ -1,6 +1,9 @@
 //! A block: records one after another in one growing buffer, the unit of memory, of disk and of
 //! delivery. Hot path. It knows its records' lengths and expiries; it does not know a queue.
 
+#[cfg(test)]
+mod tests;
+
 use crate::record::{self, Body, EXPIRES, FLAGS, HEAD, NewRecord, PRIORITY, Record};
 use crate::time::Timestamp;
 use bytes::Bytes;

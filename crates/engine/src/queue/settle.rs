@@ -34,6 +34,20 @@ pub struct Settle {
     pub how: Settlement,
 }
 
+/// The first of some settlements, together with those behind it that continue it; and the rest.
+fn next_run(settles: &[Settle]) -> Option<(Settle, &[Settle])> {
+    let (first, mut rest) = settles.split_first()?;
+    let mut run = *first;
+    while let Some((next, after)) = rest.split_first()
+        && next.range.first == run.range.end()
+        && (next.consumer, next.how) == (run.consumer, run.how)
+    {
+        run.range.n += next.range.n;
+        rest = after;
+    }
+    Some((run, rest))
+}
+
 impl Queue {
     /// Settles messages that were taken. All of them count before the next message is handed out,
     /// so what is given back together comes again in its order. Parts of a range that are not
@@ -55,11 +69,12 @@ impl Queue {
         fx: &mut Effects,
     ) {
         let mut given_back = false;
-        for settle in settles {
-            self.settle_one(settle, fx);
+        let mut rest = settles;
+        while let Some((settle, after)) = next_run(rest) {
+            rest = after;
+            self.settle_one(&settle, fx);
             given_back |= matches!(settle.how, Settlement::Requeue | Settlement::RequeueFailed);
-            let consumers = consumers.as_mut();
-            if let (Some(consumers), Some(id)) = (consumers, settle.consumer)
+            if let (Some(consumers), Some(id)) = (&mut consumers, settle.consumer)
                 && let Some(key) = consumers.key(id)
             {
                 consumers.settled(key, settle.range.n);

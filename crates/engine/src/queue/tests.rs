@@ -2,4 +2,6 @@
 
 mod model;
 mod property;
+mod rules;
 mod support;
+mod turns;

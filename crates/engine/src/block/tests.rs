@@ -1,0 +1,210 @@
+//! Records come out of a block as they went in, however they were moved about.
+
+use super::*;
+use proptest::prelude::*;
+
+#[derive(Clone, Debug)]
+struct Plain {
+    address: Vec<u8>,
+    properties: Vec<u8>,
+    persistent: bool,
+    priority: u8,
+    expires_at: Option<u64>,
+    body: Vec<u8>,
+    shared: bool,
+}
+
+fn plain() -> impl Strategy<Value = Plain> {
+    let short = || prop::collection::vec(any::<u8>(), 0..6);
+    (
+        prop::collection::vec(short(), 2..4),
+        short(),
+        any::<bool>(),
+        any::<u8>(),
+        prop::option::of(1u64..99),
+        short(),
+        any::<bool>(),
+    )
+        .prop_map(|(parts, properties, persistent, priority, expires_at, body, shared)| {
+            let mut address = Vec::new();
+            for part in parts {
+                address.push(part.len() as u8);
+                address.extend(part);
+            }
+            Plain { address, properties, persistent, priority, expires_at, body, shared }
+        })
+}
+
+fn block(records: &[Plain]) -> Block {
+    let mut block = Block::new();
+    for plain in records {
+        let body = Bytes::from(plain.body.clone());
+        block.push(&NewRecord {
+            address: &plain.address,
+            properties: &plain.properties,
+            persistent: plain.persistent,
+            priority: plain.priority,
+            expires_at: plain.expires_at.map(Timestamp),
+            body: if plain.shared { Body::Shared(&body) } else { Body::Inline(&body) },
+        });
+    }
+    block
+}
+
+fn check(block: &Block, records: &[Plain]) -> Result<(), TestCaseError> {
+    prop_assert_eq!(block.len() as usize, records.len());
+    for (at, plain) in (0..).zip(records) {
+        let record = block.record(at);
+        prop_assert_eq!(record.whole_address(), &plain.address[..]);
+        prop_assert_eq!(record.properties(), &plain.properties[..]);
+        prop_assert_eq!(record.body().bytes(), &plain.body[..]);
+        prop_assert_eq!(record.body_len(), plain.body.len());
+        prop_assert_eq!(matches!(record.body(), Body::Shared(_)), plain.shared);
+        prop_assert_eq!(
+            (record.persistent(), record.priority()),
+            (plain.persistent, plain.priority)
+        );
+        prop_assert_eq!(record.expires_at(), plain.expires_at.map(Timestamp));
+        prop_assert_eq!(block.expires_at(at), plain.expires_at.map(Timestamp));
+        prop_assert_eq!(block.priority(at), plain.priority);
+        prop_assert!(!record.redelivered() && !record.cc_spent());
+    }
+    prop_assert_eq!(block.any_expires(), records.iter().any(|plain| plain.expires_at.is_some()));
+    prop_assert_eq!(block.any_persistent(), records.iter().any(|plain| plain.persistent));
+    if let Some(low) = records.iter().map(|plain| plain.priority).min() {
+        let (lowest, highest) = block.priorities();
+        prop_assert!(lowest <= low);
+        prop_assert!(records.iter().all(|plain| plain.priority <= highest));
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn records_come_out_as_they_went_in(records in prop::collection::vec(plain(), 0..20)) {
+        let block = block(&records);
+        check(&block, &records)?;
+        let copy = Block::from_parts(block.bytes().to_vec(), block.shared_bodies().to_vec());
+        check(&copy.unwrap(), &records)?;
+    }
+
+    #[test]
+    fn parts_of_blocks_can_be_put_together(
+        first in prop::collection::vec(plain(), 0..8),
+        second in prop::collection::vec(plain(), 1..12),
+        from in 0usize..12,
+        n in 0usize..12,
+    ) {
+        let mut target = block(&first);
+        let from = from.min(second.len());
+        let to = (from + n).min(second.len());
+        target.append_from(&block(&second), from as u32..to as u32);
+        let mut all = first;
+        all.extend_from_slice(&second[from..to]);
+        check(&target, &all)?;
+        for start in 0..=all.len() {
+            for end in start..=all.len() {
+                let bytes: usize = all[start..end].iter().map(|plain| plain.body.len()).sum();
+                let range = start as u32..end as u32;
+                prop_assert_eq!(target.body_bytes(range.clone()), bytes as u64);
+                for room in 0..12u64 {
+                    let (mut left, mut n) = (room, 0);
+                    for plain in &all[start..end] {
+                        if left == 0 {
+                            break;
+                        }
+                        left = left.saturating_sub(plain.body.len() as u64);
+                        n += 1;
+                    }
+                    prop_assert_eq!(target.fill(range.clone(), room), n);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn damaged_bytes_are_refused_or_make_whole_records(
+        records in prop::collection::vec(plain(), 1..6),
+        at in any::<prop::sample::Index>(),
+        value in any::<u8>(),
+    ) {
+        let block = block(&records);
+        let mut bytes = block.bytes().to_vec();
+        let at = at.index(bytes.len());
+        bytes[at] = value;
+        if let Some(block) = Block::from_parts(bytes, block.shared_bodies().to_vec()) {
+            for at in 0..block.len() {
+                let record = block.record(at);
+                let _ = (record.address(), record.routing_key(), record.hidden_keys().count());
+                prop_assert_eq!(record.body().len(), record.body_len());
+            }
+        }
+    }
+}
+
+#[test]
+fn hidden_keys_are_not_part_of_the_address() {
+    let mut block = Block::new();
+    let new = NewRecord {
+        address: b"\x01x\x01k\x02b1\x00",
+        properties: &[0, 0],
+        persistent: false,
+        priority: 0,
+        expires_at: None,
+        body: Body::Inline(b""),
+    };
+    block.push(&new);
+    block.push(&NewRecord { address: b"\x00\x00", ..new });
+    let record = block.record(0);
+    assert_eq!((record.address(), record.exchange()), (&b"\x01x\x01k"[..], &b"x"[..]));
+    assert_eq!(record.hidden_keys().collect::<Vec<_>>(), [&b"b1"[..], b""]);
+    assert_eq!(
+        (block.record(1).address(), block.record(1).hidden_keys().count()),
+        (&[0, 0][..], 0)
+    );
+}
+
+#[test]
+fn marks_and_expiry_can_be_set_later() {
+    let records = [None, Some(50), Some(5)];
+    let mut block = Block::new();
+    for expires_at in records {
+        block.push(&NewRecord {
+            address: b"\x00\x00",
+            properties: &[0, 0],
+            persistent: false,
+            priority: 0,
+            expires_at: expires_at.map(Timestamp),
+            body: Body::Inline(b"body"),
+        });
+    }
+    block.limit_expiry(Timestamp(20));
+    let expiries: Vec<_> = (0..3).map(|at| block.expires_at(at).unwrap().0).collect();
+    assert_eq!(expiries, [20, 20, 5]);
+    block.set_expiry(0, None);
+    block.mark_redelivered(1);
+    block.mark_cc_spent(2);
+    let marks = |at| (block.record(at).redelivered(), block.record(at).cc_spent());
+    assert_eq!([marks(0), marks(1), marks(2)], [(false, false), (true, false), (false, true)]);
+    assert!(block.any_expires() && block.record(0).expires_at().is_none());
+}
+
+#[test]
+fn block_is_full_at_its_target_shared_bodies_included() {
+    let mut block = Block::new();
+    let body = Bytes::from(vec![0; BLOCK_TARGET]);
+    let mut new = NewRecord {
+        address: b"\x00\x00",
+        properties: &[0, 0],
+        persistent: false,
+        priority: 0,
+        expires_at: None,
+        body: Body::Inline(b"body"),
+    };
+    block.push(&new);
+    assert!(!block.is_full());
+    assert!(block.memory() < 1024);
+    new.body = Body::Shared(&body);
+    block.push(&new);
+    assert!(block.is_full());
+}
