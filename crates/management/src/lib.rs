@@ -1,1 +1,77 @@
-//! leveret-management.
+//! The management HTTP API and the Prometheus endpoint, with RabbitMQ's paths and JSON, so that
+//! tools, dashboards and client test suites need no change.
+//!
+//! This crate hands out routers and opens no socket. It reads the broker through `Registry` and
+//! `NodeView` and changes it through `Propose`, and knows nothing else of it.
+//!
+//! ```text
+//!  request ─▶ caller (who, from where, which level) ─▶ api/* ─▶ Registry, NodeView   read
+//!                                                          └──▶ Propose               change
+//!          ◀─ list (filter, sort, page, columns) ◀─ JSON ◀─────┘
+//! ```
+//!
+//! Start reading at [`router`]; each file of `api` is one resource.
+
+#![forbid(unsafe_code)]
+
+mod api;
+mod body;
+mod caller;
+mod error;
+mod json;
+mod list;
+mod metrics;
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;
+
+use axum::Router;
+use leveret_engine::view::{NodeView, Propose, Registry};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// What the API works on.
+#[derive(Clone)]
+pub struct State {
+    /// Reads the broker.
+    pub registry: Arc<dyn Registry>,
+    /// Tells about the process.
+    pub node: Arc<dyn NodeView>,
+    /// Changes the broker.
+    pub propose: Arc<dyn Propose>,
+    /// Bytes of the largest request body; definitions files are the largest.
+    pub body_bytes_max: usize,
+}
+
+/// Where a request comes from. The server puts it into the extensions of every request; without
+/// it a request counts as coming from another machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Client {
+    address: SocketAddr,
+}
+
+impl Client {
+    /// A client at this address.
+    #[must_use]
+    pub fn new(address: SocketAddr) -> Self {
+        Self { address }
+    }
+
+    /// Whether it is on this machine.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.address.ip().to_canonical().is_loopback()
+    }
+}
+
+/// The management API, everything under `/api`.
+pub fn router(state: State) -> Router {
+    api::router(Arc::new(state))
+}
+
+/// The Prometheus endpoint, `/metrics`. It asks for no password, as RabbitMQ's.
+pub fn metrics_router(state: State) -> Router {
+    metrics::router(Arc::new(state))
+}

@@ -1,0 +1,210 @@
+//! The broker as a whole: `/overview`, `/nodes`, the cluster's name, the version.
+
+use super::{Answer, App, no_content, reply, stats};
+use crate::body::Fields;
+use crate::caller::Caller;
+use crate::error::ApiError;
+use crate::list::ListQuery;
+use axum::extract::{Path, State};
+use leveret_engine::command::Command;
+use leveret_engine::exchange::ExchangeKind;
+use leveret_engine::view::{Alarm, NodeView, Totals};
+use serde_json::{Value, json};
+
+/// What stands where RabbitMQ names its Erlang; tools parse a number from its start.
+const ERLANG_VERSION: &str = "26.2.5";
+
+/// The global parameter that renames the cluster.
+const CLUSTER_NAME: &str = "cluster_name";
+
+pub(super) async fn overview(State(app): State<App>, caller: Caller, query: ListQuery) -> Answer {
+    let totals = app.registry.totals();
+    let exchanges = app.read(|topology| {
+        let visible = topology.vhosts().filter(|vhost| caller.sees(topology, vhost.name()));
+        visible.map(|vhost| vhost.exchanges().count()).sum::<usize>()
+    });
+    let mut overview = json!({
+        "management_version": app.node.product_version(),
+        "rates_mode": "basic",
+        "sample_retention_policies": {"global": [600, 3600, 28800, 86400], "basic": [600, 3600], "detailed": [600]},
+        "exchange_types": exchange_types(),
+        "product_version": app.node.product_version(),
+        "product_name": "RabbitMQ",
+        "rabbitmq_version": app.node.product_version(),
+        "cluster_name": app.node.cluster_name(),
+        "cluster_tags": [],
+        "node_tags": [],
+        "erlang_version": ERLANG_VERSION,
+        "erlang_full_version": format!("leveret {}", env!("CARGO_PKG_VERSION")),
+        "release_series_support_status": "supported",
+        "disable_stats": false,
+        "default_queue_type": "classic",
+        "is_op_policy_updating_enabled": true,
+        "enable_queue_totals": false,
+        "message_stats": stats::of_messages(&totals.messages),
+        "churn_rates": churn(&totals),
+        "queue_totals": {
+            "messages": totals.ready + totals.unacked,
+            "messages_ready": totals.ready,
+            "messages_unacknowledged": totals.unacked,
+        },
+        "object_totals": {
+            "connections": totals.connections,
+            "channels": totals.channels,
+            "exchanges": exchanges,
+            "queues": totals.queues,
+            "consumers": totals.consumers,
+        },
+        "statistics_db_event_queue": 0,
+    });
+    if caller.is_monitor() {
+        overview["node"] = json!(app.node.name());
+        overview["listeners"] = listeners(&*app.node);
+        overview["contexts"] = contexts(&*app.node);
+    }
+    reply(query.reduce_one(&overview))
+}
+
+fn churn(totals: &Totals) -> Value {
+    json!({
+        "connection_created": totals.connections_opened,
+        "connection_closed": totals.connections_closed,
+        "channel_created": totals.channels_opened,
+        "channel_closed": totals.channels_closed,
+        "queue_declared": totals.queues_declared,
+        "queue_created": totals.queues_created,
+        "queue_deleted": totals.queues_deleted,
+    })
+}
+
+fn exchange_types() -> Vec<Value> {
+    ExchangeKind::ALL
+        .iter()
+        .map(|kind| {
+            let name = kind.name();
+            json!({"name": name, "description": format!("AMQP {name} exchange, as per the AMQP specification"), "enabled": true})
+        })
+        .collect()
+}
+
+fn listeners(node: &dyn NodeView) -> Value {
+    node.listeners()
+        .iter()
+        .map(|listener| {
+            json!({
+                "node": node.name(),
+                "protocol": &*listener.protocol,
+                "ip_address": &*listener.ip,
+                "port": listener.port,
+                "socket_opts": {"nodelay": true},
+            })
+        })
+        .collect()
+}
+
+fn contexts(node: &dyn NodeView) -> Value {
+    node.listeners()
+        .iter()
+        .filter_map(|listener| {
+            let description = match &*listener.protocol {
+                "http" | "https" => "RabbitMQ Management",
+                "http/prometheus" => "RabbitMQ Prometheus",
+                _ => return None,
+            };
+            Some(json!({
+                "node": node.name(),
+                "description": description,
+                "path": "/",
+                "ip": &*listener.ip,
+                "port": listener.port.to_string(),
+            }))
+        })
+        .collect()
+}
+
+pub(super) async fn list(State(app): State<App>, caller: Caller, query: ListQuery) -> Answer {
+    caller.monitor()?;
+    query.reply(vec![node(&*app.node, &app.registry.totals())])
+}
+
+pub(super) async fn one(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    caller: Caller,
+    query: ListQuery,
+) -> Answer {
+    caller.monitor()?;
+    if name != app.node.name() {
+        return Err(ApiError::not_found());
+    }
+    reply(query.reduce_one(&node(&*app.node, &app.registry.totals())))
+}
+
+fn node(node: &dyn NodeView, totals: &Totals) -> Value {
+    let resources = node.resources();
+    let alarms = node.alarms();
+    json!({
+        "name": node.name(),
+        "type": "disc",
+        "running": true,
+        "being_drained": false,
+        "os_pid": resources.os_pid.to_string(),
+        "fd_total": resources.descriptors_total,
+        "fd_used": resources.descriptors_used,
+        "sockets_total": resources.sockets_total,
+        "sockets_used": totals.connections,
+        "mem_limit": resources.memory_limit,
+        "mem_used": resources.memory_used,
+        "mem_alarm": alarms.contains(&Alarm::Memory),
+        "mem_calculation_strategy": "rss",
+        "disk_free": resources.disk_free,
+        "disk_free_limit": resources.disk_limit,
+        "disk_free_alarm": alarms.contains(&Alarm::Disk),
+        "rates_mode": "basic",
+        "uptime": node.uptime_ms(),
+        "run_queue": 0,
+        "processors": resources.processors,
+        "exchange_types": exchange_types(),
+        "auth_mechanisms": [
+            {"name": "PLAIN", "description": "SASL PLAIN authentication mechanism", "enabled": true},
+            {"name": "AMQPLAIN", "description": "QPid AMQPLAIN mechanism", "enabled": true},
+        ],
+        "applications": [{"name": "rabbit", "description": "leveret", "version": node.product_version()}],
+        "contexts": contexts(node),
+        "log_files": [],
+        "config_files": [],
+        "enabled_plugins": ["rabbitmq_management", "rabbitmq_prometheus"],
+        "partitions": [],
+        "cluster_links": [],
+        "connection_created": totals.connections_opened,
+        "connection_closed": totals.connections_closed,
+        "channel_created": totals.channels_opened,
+        "channel_closed": totals.channels_closed,
+        "queue_declared": totals.queues_declared,
+        "queue_created": totals.queues_created,
+        "queue_deleted": totals.queues_deleted,
+    })
+}
+
+pub(super) async fn cluster_name(State(app): State<App>, _caller: Caller) -> Answer {
+    reply(json!({"name": app.node.cluster_name()}))
+}
+
+pub(super) async fn put_cluster_name(
+    State(app): State<App>,
+    caller: Caller,
+    fields: Fields,
+) -> Answer {
+    caller.administrator()?;
+    let value = fields.needed_text("name")?.into();
+    app.propose.propose(Command::PutGlobalParameter { name: CLUSTER_NAME.into(), value }).await?;
+    no_content()
+}
+
+pub(super) async fn version(State(app): State<App>) -> String {
+    app.node.product_version().to_owned()
+}
+
+pub(super) async fn extensions(_caller: Caller) -> Answer {
+    reply(json!([]))
+}

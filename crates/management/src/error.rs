@@ -1,0 +1,79 @@
+//! What the API refuses, as RabbitMQ's status codes and bodies `{"error": ..., "reason": ...}`.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use leveret_engine::BrokerError;
+use serde_json::json;
+
+/// A refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    error: &'static str,
+    reason: String,
+    /// Whether a browser should ask for a password.
+    challenge: bool,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, error: &'static str, reason: impl Into<String>) -> Self {
+        Self { status, error, reason: reason.into(), challenge: false }
+    }
+
+    /// 400: the request makes no sense.
+    pub(crate) fn bad_request(reason: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", reason)
+    }
+
+    /// 400 with a word of its own.
+    pub(crate) fn bad(error: &'static str, reason: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, error, reason)
+    }
+
+    /// 401: the login failed, or there was none. The odd spelling is RabbitMQ's.
+    pub(crate) fn login_failed(reason: impl Into<String>) -> Self {
+        Self { challenge: true, ..Self::new(StatusCode::UNAUTHORIZED, "not_authorized", reason) }
+    }
+
+    /// 401: logged in, and not allowed to do this.
+    pub(crate) fn not_allowed(reason: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "not_authorised", reason)
+    }
+
+    /// 404: there is no such object.
+    pub(crate) fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "Object Not Found", "Not Found")
+    }
+
+    /// 405: the path is there, the method is not.
+    pub(crate) fn method_not_allowed() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method Not Allowed")
+    }
+}
+
+impl From<BrokerError> for ApiError {
+    // rabbitmq: rabbit_mgmt_util direct_request
+    fn from(error: BrokerError) -> Self {
+        match error {
+            BrokerError::NotFound(_)
+            | BrokerError::NoSuchRecord { .. }
+            | BrokerError::VhostNotFound(_) => Self::not_found(),
+            BrokerError::AccessRefused { .. } | BrokerError::TopicAccessRefused { .. } => {
+                Self::not_allowed("Access refused.")
+            }
+            other => Self::bad_request(other.explain()),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = json!({ "error": self.error, "reason": self.reason });
+        let mut response = (self.status, axum::Json(body)).into_response();
+        if self.challenge {
+            let challenge = HeaderValue::from_static("Basic realm=\"RabbitMQ Management\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}

@@ -1,0 +1,209 @@
+//! Lists as RabbitMQ answers them: filtered by name, sorted, cut into pages, reduced to columns,
+//! all as the query asks.
+
+use crate::error::ApiError;
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+use leveret_engine::auth::Pattern;
+use serde_json::{Map, Value, json};
+use std::cmp::Ordering;
+
+#[cfg(test)]
+mod tests;
+
+/// Items of a page when the query does not say.
+const PAGE_SIZE_DEFAULT: usize = 100;
+
+/// Items of the largest page.
+const PAGE_SIZE_MAX: usize = 500;
+
+/// What a query asks of a list.
+#[derive(Debug, Default)]
+pub(crate) struct ListQuery {
+    page: Option<usize>,
+    page_size: usize,
+    name: Option<NameFilter>,
+    sort: Option<String>,
+    sort_reverse: bool,
+    columns: Vec<String>,
+}
+
+#[derive(Debug)]
+enum NameFilter {
+    /// A part of the name in lower case.
+    Part(String),
+    Pattern(Pattern),
+}
+
+impl NameFilter {
+    fn matches(&self, name: &str) -> bool {
+        match self {
+            Self::Part(part) => name.to_lowercase().contains(part),
+            Self::Pattern(pattern) => pattern.matches(name),
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for ListQuery {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
+            .map_err(|error| ApiError::bad_request(error.body_text()))?;
+        Self::new(&pairs)
+    }
+}
+
+impl ListQuery {
+    fn new(pairs: &[(String, String)]) -> Result<Self, ApiError> {
+        let get =
+            |key: &str| pairs.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
+        let is_true = |key: &str| get(key) == Some("true");
+        let page = get("page").map(|text| positive("page", text)).transpose()?;
+        let page_size =
+            get("page_size").map_or(Ok(PAGE_SIZE_DEFAULT), |text| positive("page_size", text))?;
+        if page.is_some() && page_size > PAGE_SIZE_MAX {
+            let reason = format!(
+                "Invalid page size, page size should be less or equal to {PAGE_SIZE_MAX}, \
+                 page size: {page_size}"
+            );
+            return Err(invalid(reason));
+        }
+        let name = get("name").filter(|text| !text.is_empty());
+        Ok(Self {
+            page,
+            page_size,
+            name: name.map(|text| name_filter(text, is_true("use_regex"))).transpose()?,
+            sort: get("sort").filter(|text| !text.is_empty()).map(str::to_owned),
+            sort_reverse: is_true("sort_reverse"),
+            columns: get("columns")
+                .map(|text| text.split(',').map(str::to_owned).collect())
+                .unwrap_or_default(),
+        })
+    }
+
+    /// Answers with the list as it was asked for.
+    // rabbitmq: rabbit_mgmt_util reply_list_or_paginate
+    pub(crate) fn reply(&self, items: Vec<Value>) -> Result<Response, ApiError> {
+        self.shape(items).map(|shaped| axum::Json(shaped).into_response())
+    }
+
+    fn shape(&self, mut items: Vec<Value>) -> Result<Value, ApiError> {
+        let total = items.len();
+        // Without a page the name is not looked at.
+        if let (Some(_), Some(filter)) = (self.page, &self.name) {
+            items.retain(|item| {
+                item.get("name").and_then(Value::as_str).is_some_and(|name| filter.matches(name))
+            });
+        }
+        self.sort(&mut items);
+        let Some(page) = self.page else {
+            return Ok(Value::Array(self.reduce(items)));
+        };
+        let filtered = items.len();
+        let size = self.page_size;
+        let first = (page - 1).saturating_mul(size);
+        if first >= filtered && page > 1 {
+            let reason =
+                format!("Page out of range, page: {page} page size: {size}, len: {filtered}");
+            return Err(ApiError::bad("page_out_of_range", reason));
+        }
+        let items: Vec<Value> = items.into_iter().skip(first).take(size).collect();
+        Ok(json!({
+            "total_count": total,
+            "item_count": items.len(),
+            "filtered_count": filtered,
+            "page": page,
+            "page_size": size,
+            "page_count": filtered.div_ceil(size).max(1),
+            "items": self.reduce(items),
+        }))
+    }
+
+    fn sort(&self, items: &mut [Value]) {
+        if let Some(column) = &self.sort {
+            let path: Vec<&str> = column.split('.').collect();
+            items.sort_by(|a, b| compare(find(a, &path), find(b, &path)));
+        }
+        if self.sort_reverse {
+            items.reverse();
+        }
+    }
+
+    fn reduce(&self, items: Vec<Value>) -> Vec<Value> {
+        if self.columns.is_empty() {
+            return items;
+        }
+        items.iter().map(|item| self.reduce_one(item)).collect()
+    }
+
+    /// The object with the columns that were asked for; also for single objects.
+    pub(crate) fn reduce_one(&self, item: &Value) -> Value {
+        if self.columns.is_empty() {
+            return item.clone();
+        }
+        let mut kept = Map::new();
+        for column in &self.columns {
+            let path: Vec<&str> = column.split('.').collect();
+            if let Some(value) = find(item, &path) {
+                put(&mut kept, &path, value.clone());
+            }
+        }
+        Value::Object(kept)
+    }
+}
+
+fn invalid(reason: String) -> ApiError {
+    ApiError::bad("invalid_pagination_parameters", reason)
+}
+
+fn positive(key: &str, text: &str) -> Result<usize, ApiError> {
+    match text.parse::<usize>() {
+        Ok(n) if n > 0 => Ok(n),
+        _ => Err(invalid(format!("Invalid {key}: {text}"))),
+    }
+}
+
+fn name_filter(text: &str, use_regex: bool) -> Result<NameFilter, ApiError> {
+    if !use_regex {
+        return Ok(NameFilter::Part(text.to_lowercase()));
+    }
+    let pattern = Pattern::new(&format!("(?i){text}"))
+        .map_err(|error| invalid(format!("Invalid regular expression: {}", error.explain())))?;
+    Ok(NameFilter::Pattern(pattern))
+}
+
+fn find<'a>(item: &'a Value, path: &[&str]) -> Option<&'a Value> {
+    path.iter().try_fold(item, |value, key| value.get(key))
+}
+
+fn put(into: &mut Map<String, Value>, path: &[&str], value: Value) {
+    let Some((key, rest)) = path.split_first() else { return };
+    if rest.is_empty() {
+        into.insert((*key).to_owned(), value);
+        return;
+    }
+    let inner = into.entry(*key).or_insert_with(|| Value::Object(Map::new()));
+    if let Value::Object(inner) = inner {
+        put(inner, rest, value);
+    }
+}
+
+/// Numbers before texts; what is absent comes first.
+fn compare(a: Option<&Value>, b: Option<&Value>) -> Ordering {
+    let rank = |value: Option<&Value>| match value {
+        None | Some(Value::Null) => 0,
+        Some(Value::Number(_)) => 1,
+        Some(Value::Bool(_)) => 2,
+        Some(_) => 3,
+    };
+    match (a, b) {
+        (Some(Value::Number(x)), Some(Value::Number(y))) => {
+            x.as_f64().unwrap_or_default().total_cmp(&y.as_f64().unwrap_or_default())
+        }
+        (Some(Value::String(x)), Some(Value::String(y))) => x.cmp(y),
+        (Some(Value::Bool(x)), Some(Value::Bool(y))) => x.cmp(y),
+        _ => rank(a).cmp(&rank(b)),
+    }
+}

@@ -1,0 +1,297 @@
+//! The Prometheus endpoint: RabbitMQ's names for what this node counts, written as text. Values are
+//! the node's own, so that a sum over nodes is the cluster.
+
+mod page;
+
+use crate::State;
+use axum::Router;
+use axum::extract;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use leveret_engine::view::{Alarm, MessageStats, Totals};
+use page::Page;
+use prometheus::TEXT_FORMAT;
+use std::sync::Arc;
+
+/// The label of everything that came over AMQP 0-9-1.
+const PROTOCOL: [(&str, &str); 1] = [("protocol", "amqp091")];
+
+pub(crate) fn router(state: Arc<State>) -> Router {
+    Router::new().route("/metrics", get(metrics)).with_state(state)
+}
+
+async fn metrics(extract::State(state): extract::State<Arc<State>>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, TEXT_FORMAT)], render(&state))
+}
+
+fn render(state: &State) -> String {
+    let totals = state.registry.totals();
+    let mut page = Page::new();
+    identity(state, &mut page);
+    objects(&totals, &mut page);
+    process(state, &totals, &mut page);
+    messages(&totals, &mut page);
+    channels(&totals.messages, &mut page);
+    global(&totals, &mut page);
+    page.text()
+}
+
+fn identity(state: &State, page: &mut Page) {
+    let node = &*state.node;
+    page.info(
+        "build_info",
+        "RabbitMQ & Erlang/OTP version info",
+        &[
+            ("rabbitmq_version", node.product_version()),
+            ("prometheus_plugin_version", node.product_version()),
+            ("prometheus_client_version", env!("CARGO_PKG_VERSION")),
+            ("erlang_version", "26.2.5"),
+            ("product_name", "leveret"),
+            ("product_version", env!("CARGO_PKG_VERSION")),
+        ],
+    );
+    // Every panel of RabbitMQ's dashboards multiplies by this one series.
+    let cluster = node.cluster_name();
+    page.info(
+        "identity_info",
+        "RabbitMQ node & cluster identity info",
+        &[
+            ("rabbitmq_node", node.name()),
+            ("rabbitmq_cluster", &cluster),
+            ("rabbitmq_cluster_permanent_id", &cluster),
+            ("rabbitmq_endpoint", "aggregated"),
+        ],
+    );
+}
+
+fn objects(totals: &Totals, page: &mut Page) {
+    page.gauge("connections", "Connections currently open", totals.connections);
+    page.gauge("channels", "Channels currently open", totals.channels);
+    page.gauge("consumers", "Consumers currently connected", totals.consumers);
+    page.gauge("queues", "Queues available", totals.queues);
+    for (name, help, n) in [
+        (
+            "connections_opened_total",
+            "Total number of connections opened",
+            totals.connections_opened,
+        ),
+        (
+            "connections_closed_total",
+            "Total number of connections closed or terminated",
+            totals.connections_closed,
+        ),
+        ("channels_opened_total", "Total number of channels opened", totals.channels_opened),
+        ("channels_closed_total", "Total number of channels closed", totals.channels_closed),
+        ("queues_declared_total", "Total number of queues declared", totals.queues_declared),
+        ("queues_created_total", "Total number of queues created", totals.queues_created),
+        ("queues_deleted_total", "Total number of queues deleted", totals.queues_deleted),
+        (
+            "connection_incoming_bytes_total",
+            "Total number of bytes received on connections",
+            totals.received_bytes,
+        ),
+        (
+            "connection_outgoing_bytes_total",
+            "Total number of bytes sent on connections",
+            totals.sent_bytes,
+        ),
+    ] {
+        page.counter(name, help, n);
+    }
+}
+
+fn process(state: &State, totals: &Totals, page: &mut Page) {
+    let resources = state.node.resources();
+    for (name, help, n) in [
+        ("process_open_fds", "Open file descriptors", resources.descriptors_used),
+        ("process_max_fds", "Open file descriptors limit", resources.descriptors_total),
+        ("process_open_tcp_sockets", "Open TCP sockets", totals.connections),
+        ("process_max_tcp_sockets", "Open TCP sockets limit", resources.sockets_total),
+        ("process_resident_memory_bytes", "Memory used in bytes", resources.memory_used),
+        ("resident_memory_limit_bytes", "Memory high watermark in bytes", resources.memory_limit),
+        ("disk_space_available_bytes", "Disk space available in bytes", resources.disk_free),
+        (
+            "disk_space_available_limit_bytes",
+            "Free disk space low watermark in bytes",
+            resources.disk_limit,
+        ),
+        ("erlang_uptime_seconds", "Node uptime", state.node.uptime_ms() / 1000),
+    ] {
+        page.gauge(name, help, n);
+    }
+    let alarms = state.node.alarms();
+    for (name, help, alarm) in [
+        (
+            "alarms_free_disk_space_watermark",
+            "is 1 if free disk space watermark alarm is in effect",
+            Alarm::Disk,
+        ),
+        (
+            "alarms_memory_used_watermark",
+            "is 1 if VM memory watermark alarm is in effect",
+            Alarm::Memory,
+        ),
+    ] {
+        page.gauge(name, help, u64::from(alarms.contains(&alarm)));
+    }
+}
+
+fn messages(totals: &Totals, page: &mut Page) {
+    for (name, help, n) in [
+        ("queue_messages_ready", "Messages ready to be delivered to consumers", totals.ready),
+        (
+            "queue_messages_unacked",
+            "Messages delivered to consumers but not yet acknowledged",
+            totals.unacked,
+        ),
+        (
+            "queue_messages",
+            "Sum of ready and unacknowledged messages - total queue depth",
+            totals.ready + totals.unacked,
+        ),
+        ("queue_messages_ready_bytes", "Size in bytes of ready messages", totals.ready_bytes),
+        (
+            "queue_messages_unacked_bytes",
+            "Size in bytes of all unacknowledged messages",
+            totals.unacked_bytes,
+        ),
+        (
+            "queue_messages_bytes",
+            "Size in bytes of ready and unacknowledged messages",
+            totals.ready_bytes + totals.unacked_bytes,
+        ),
+        ("queue_consumers", "Consumers on a queue", totals.consumers),
+    ] {
+        page.gauge(name, help, n);
+    }
+}
+
+fn channels(stats: &MessageStats, page: &mut Page) {
+    for (name, help, n) in [
+        (
+            "channel_messages_published_total",
+            "Total number of messages published into an exchange on a channel",
+            stats.publish,
+        ),
+        (
+            "channel_messages_confirmed_total",
+            "Total number of messages published into an exchange and confirmed on the channel",
+            stats.confirm,
+        ),
+        (
+            "channel_messages_unroutable_returned_total",
+            "Total number of messages published as mandatory into an exchange and returned to the \
+             publisher as unroutable",
+            stats.return_unroutable,
+        ),
+        (
+            "channel_messages_unroutable_dropped_total",
+            "Total number of messages published as non-mandatory into an exchange and dropped as \
+             unroutable",
+            stats.drop_unroutable,
+        ),
+        (
+            "channel_get_ack_total",
+            "Total number of messages fetched with basic.get in manual acknowledgement mode",
+            stats.get,
+        ),
+        (
+            "channel_get_total",
+            "Total number of messages fetched with basic.get in automatic acknowledgement mode",
+            stats.get_no_ack,
+        ),
+        (
+            "channel_get_empty_total",
+            "Total number of times basic.get operations fetched no message",
+            stats.get_empty,
+        ),
+        (
+            "channel_messages_delivered_ack_total",
+            "Total number of messages delivered to consumers in manual acknowledgement mode",
+            stats.deliver,
+        ),
+        (
+            "channel_messages_delivered_total",
+            "Total number of messages delivered to consumers in automatic acknowledgement mode",
+            stats.deliver_no_ack,
+        ),
+        (
+            "channel_messages_redelivered_total",
+            "Total number of messages redelivered to consumers",
+            stats.redeliver,
+        ),
+        (
+            "channel_messages_acked_total",
+            "Total number of messages acknowledged by consumers",
+            stats.ack,
+        ),
+    ] {
+        page.counter(name, help, n);
+    }
+}
+
+fn global(totals: &Totals, page: &mut Page) {
+    let stats = &totals.messages;
+    let unroutable = stats.drop_unroutable + stats.return_unroutable;
+    let delivered = stats.deliver + stats.deliver_no_ack + stats.get + stats.get_no_ack;
+    for (name, help, n) in [
+        ("received", "Total number of messages received from publishers", stats.publish),
+        (
+            "routed",
+            "Total number of messages routed to queues or streams",
+            stats.publish.saturating_sub(unroutable),
+        ),
+        (
+            "unroutable_dropped",
+            "Total number of messages published as non-mandatory and dropped as unroutable",
+            stats.drop_unroutable,
+        ),
+        (
+            "unroutable_returned",
+            "Total number of messages published as mandatory and returned as unroutable",
+            stats.return_unroutable,
+        ),
+        ("confirmed", "Total number of messages confirmed to publishers", stats.confirm),
+        ("delivered", "Total number of messages delivered to consumers", delivered),
+        (
+            "delivered_consume_manual_ack",
+            "Total number of messages delivered to consumers using basic.consume with manual \
+             acknowledgment",
+            stats.deliver,
+        ),
+        (
+            "delivered_consume_auto_ack",
+            "Total number of messages delivered to consumers using basic.consume with automatic \
+             acknowledgment",
+            stats.deliver_no_ack,
+        ),
+        (
+            "delivered_get_manual_ack",
+            "Total number of messages delivered to consumers using basic.get with manual \
+             acknowledgment",
+            stats.get,
+        ),
+        (
+            "delivered_get_auto_ack",
+            "Total number of messages delivered to consumers using basic.get with automatic \
+             acknowledgment",
+            stats.get_no_ack,
+        ),
+        (
+            "get_empty",
+            "Total number of times basic.get operations fetched no message",
+            stats.get_empty,
+        ),
+        ("redelivered", "Total number of messages redelivered to consumers", stats.redeliver),
+        ("acknowledged", "Total number of message acknowledgements received", stats.ack),
+    ] {
+        page.labelled_counter(&format!("global_messages_{name}_total"), help, &PROTOCOL, n);
+    }
+    page.labelled_gauge(
+        "global_consumers",
+        "Consumers currently connected",
+        &PROTOCOL,
+        totals.consumers,
+    );
+}

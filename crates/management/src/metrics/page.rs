@@ -1,0 +1,83 @@
+//! One answer of the Prometheus endpoint in the making: families with RabbitMQ's prefix, and the
+//! figures of the process.
+
+use prometheus::core::{Collector, Opts};
+use prometheus::process_collector::ProcessCollector;
+use prometheus::proto::MetricFamily;
+use prometheus::{IntCounter, IntGauge, TextEncoder};
+
+const PREFIX: &str = "rabbitmq";
+
+/// Label names and values.
+type Labels<'a> = [(&'a str, &'a str)];
+
+pub(super) struct Page {
+    families: Vec<MetricFamily>,
+}
+
+impl Page {
+    pub(super) fn new() -> Self {
+        Self { families: ProcessCollector::for_self().collect() }
+    }
+
+    /// A gauge that is always 1 and carries facts as labels.
+    pub(super) fn info(&mut self, name: &str, help: &str, labels: &Labels<'_>) {
+        self.labelled_gauge(name, help, labels, 1);
+    }
+
+    pub(super) fn gauge(&mut self, name: &str, help: &str, value: u64) {
+        self.labelled_gauge(name, help, &[], value);
+    }
+
+    pub(super) fn counter(&mut self, name: &str, help: &str, value: u64) {
+        self.labelled_counter(name, help, &[], value);
+    }
+
+    pub(super) fn labelled_gauge(
+        &mut self,
+        name: &str,
+        help: &str,
+        labels: &Labels<'_>,
+        value: u64,
+    ) {
+        let gauge = IntGauge::with_opts(opts(name, help, labels));
+        self.add(gauge.map(|gauge| {
+            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+            gauge
+        }));
+    }
+
+    pub(super) fn labelled_counter(
+        &mut self,
+        name: &str,
+        help: &str,
+        labels: &Labels<'_>,
+        value: u64,
+    ) {
+        let counter = IntCounter::with_opts(opts(name, help, labels));
+        self.add(counter.map(|counter| {
+            counter.inc_by(value);
+            counter
+        }));
+    }
+
+    fn add<C: Collector>(&mut self, collector: prometheus::Result<C>) {
+        match collector {
+            Ok(collector) => self.families.extend(collector.collect()),
+            Err(error) => tracing::error!(%error, "a metric cannot be shown"),
+        }
+    }
+
+    pub(super) fn text(mut self) -> String {
+        self.families.sort_by(|a, b| a.name().cmp(b.name()));
+        TextEncoder::new().encode_to_string(&self.families).unwrap_or_else(|error| {
+            tracing::error!(%error, "metrics cannot be shown");
+            String::new()
+        })
+    }
+}
+
+fn opts(name: &str, help: &str, labels: &Labels<'_>) -> Opts {
+    let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Opts::new(format!("{PREFIX}_{name}"), help).const_labels(labels.collect())
+}
