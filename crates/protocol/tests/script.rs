@@ -12,7 +12,8 @@
 //! S: closed                              the server closed the socket
 //! ```
 //! Also: `C: connect`, `C: log in …`, `C: header …`, `C: raw …`, `C1: frame …`, `C: gone`,
-//! `node …`, `user …`, `permit …`, `limit …`, `policy …`, `alarm …`, `force …`, `holds`.
+//! `node …`, `user …`, `permit …`, `limit …`, `alarm …`, `force …`, and `holds`, which is followed by
+//! what every queue holds (`# q: 1 ready, 0 unacked`).
 
 pub(crate) mod wire;
 
@@ -23,9 +24,9 @@ use std::sync::Arc;
 use leveret_codec::{FrameKind, ReplyCode, Splitter};
 use leveret_engine::auth::{HashAlgorithm, PasswordHash};
 use leveret_engine::command::{
-    ApplyTo, PermissionSpec, PolicySpec, TopicPermissionSpec, UserLimit, UserSpec, VhostLimit,
+    PermissionSpec, TopicPermissionSpec, UserLimit, UserSpec, VhostLimit,
 };
-use leveret_engine::{Command, ConnectionId, ParameterValue};
+use leveret_engine::{Command, ConnectionId};
 use leveret_protocol::testing::World;
 use leveret_protocol::{ConnectionConfig, Event, Peer};
 
@@ -60,7 +61,7 @@ pub(crate) fn check_with(config: ConnectionConfig, script: &str) {
     };
     let lines: Vec<&str> = script.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     for line in &lines {
-        if !is_servers(line) {
+        if !is_servers(line) && !line.starts_with('#') {
             play.line(line);
         }
     }
@@ -84,12 +85,10 @@ impl Play {
         let more = line.ends_with('\\');
         match words[0].as_str() {
             "+" => self.pass(&words[1]),
-            "#" => {}
             "node" => self.node(&words[1..]),
             "user" => self.user(&words[1]),
             "permit" => self.permit(&words[1..]),
             "limit" => self.limit(&words[1..]),
-            "policy" => self.policy(&words[1..]),
             "alarm" => self.alarm(line.strip_prefix("alarm").unwrap_or_default().trim()),
             "force" => self.force(line.strip_prefix("force").unwrap_or_default().trim()),
             "holds" => self.holds(),
@@ -295,24 +294,6 @@ impl Play {
         self.apply(&command);
     }
 
-    /// `policy PATTERN KEY=VALUE`, with strings or numbers.
-    fn policy(&mut self, words: &[String]) {
-        let (key, value) = words[1].split_once('=').expect("key=value");
-        let value = match value.parse() {
-            Ok(number) => ParameterValue::Integer(number),
-            Err(_) => ParameterValue::String(value.into()),
-        };
-        self.apply(&Command::PutPolicy(PolicySpec {
-            vhost: "/".into(),
-            name: "p".into(),
-            pattern: words[0].as_str().into(),
-            apply_to: ApplyTo::All,
-            priority: 0,
-            definition: vec![(key.into(), value)],
-        }));
-        self.world.settle();
-    }
-
     fn alarm(&mut self, reason: &str) {
         let reason = (reason != "clears").then(|| Arc::<str>::from(reason));
         self.world.tell_all(|| Event::Alarm(reason.clone()));
@@ -325,7 +306,7 @@ impl Play {
         });
     }
 
-    /// What the queues hold: `= q 2 ready, 1 unacked`.
+    /// What the queues hold.
     fn holds(&mut self) {
         for (name, ready, unacked) in self.world.node.contents() {
             let _ = writeln!(self.transcript, "# {name}: {ready} ready, {unacked} unacked");
