@@ -23,24 +23,36 @@ S1: basic.get-ok delivery=3 key=q | | 3
 
 /// The close for an unknown tag.
 fn unknown(tag: u64, method: u16) -> String {
-    format!("S1: channel.close code=406 text='PRECONDITION_FAILED - unknown delivery tag {tag}' class=60 method={method}")
+    format!(
+        "S1: channel.close code=406 text='PRECONDITION_FAILED - unknown delivery tag {tag}' class=60 method={method}"
+    )
 }
 
 #[test]
 fn acks_in_any_order() {
-    three("C1: basic.ack delivery=2\nC1: basic.ack delivery=1\nC1: basic.ack delivery=3\nholds\n# q: 0 ready, 0 unacked");
-    three("C1: basic.ack delivery=1\nC1: basic.ack delivery=3 multiple\nholds\n# q: 0 ready, 0 unacked");
+    three(
+        "C1: basic.ack delivery=2\nC1: basic.ack delivery=1\nC1: basic.ack delivery=3\nholds\n# q: 0 ready, 0 unacked",
+    );
+    three(
+        "C1: basic.ack delivery=1\nC1: basic.ack delivery=3 multiple\nholds\n# q: 0 ready, 0 unacked",
+    );
     three("C1: basic.ack multiple\nC1: basic.ack multiple\nholds\n# q: 0 ready, 0 unacked");
 }
 
 #[test]
 fn unknown_tags() {
     three(&format!("C1: basic.ack delivery=2\nC1: basic.ack delivery=2\n{}", unknown(2, 80)));
-    three(&format!("C1: basic.ack delivery=9 multiple\n{}\nholds\n# q: 3 ready, 0 unacked", unknown(9, 80)));
+    three(&format!(
+        "C1: basic.ack delivery=9 multiple\n{}\nholds\n# q: 3 ready, 0 unacked",
+        unknown(9, 80)
+    ));
     three(&format!("C1: basic.ack\n{}", unknown(0, 80)));
     three(&format!("C1: basic.nack delivery=4 requeue\n{}", unknown(4, 120)));
     three(&format!("C1: basic.reject delivery=4\n{}", unknown(4, 90)));
-    three(&format!("C1: basic.ack delivery=1\nC1: basic.ack delivery=2 multiple\nC1: basic.ack delivery=1 multiple\n{}", unknown(1, 80)));
+    three(&format!(
+        "C1: basic.ack delivery=1\nC1: basic.ack delivery=2 multiple\nC1: basic.ack delivery=1 multiple\n{}",
+        unknown(1, 80)
+    ));
 }
 
 #[test]

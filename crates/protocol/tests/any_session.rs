@@ -61,9 +61,8 @@ const PUBLISHES: &[(&str, usize)] = &[
 
 fn step() -> impl Strategy<Value = Vec<u8>> {
     let channel = prop_oneof![8 => 1..4u16, 1 => Just(0u16)];
-    let line = (channel, 0..LINES.len()).prop_map(|(channel, at)| {
-        wire::frame(1, channel, &wire::method(&wire::words(LINES[at])))
-    });
+    let line = (channel, 0..LINES.len())
+        .prop_map(|(channel, at)| wire::frame(1, channel, &wire::method(&wire::words(LINES[at]))));
     let publish = (1..4u16, 0..PUBLISHES.len(), 1..7000usize).prop_map(|(channel, at, piece)| {
         let (text, size) = PUBLISHES[at];
         let words = wire::words(&format!("basic.publish {text}"));
@@ -75,9 +74,8 @@ fn step() -> impl Strategy<Value = Vec<u8>> {
         }
         out
     });
-    let open = (1..4u16).prop_map(|channel| {
-        wire::frame(1, channel, &wire::method(&["channel.open".to_owned()]))
-    });
+    let open = (1..4u16)
+        .prop_map(|channel| wire::frame(1, channel, &wire::method(&["channel.open".to_owned()])));
     prop_oneof![6 => line, 4 => publish, 1 => open]
 }
 

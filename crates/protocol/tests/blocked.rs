@@ -100,7 +100,6 @@ fn a_blocked_client_is_not_expected_to_beat() {
         S: connection.unblocked
         + 10s
         S: heartbeat
-        S: heartbeat
         + 15s
         S: heartbeat
         S: heartbeat

@@ -193,35 +193,13 @@ fn get_counts_what_is_left() {
 }
 
 #[test]
-fn streams_and_single_active_quorum_queues_refuse_get() {
+fn quorum_queues_with_a_single_active_consumer_refuse_get() {
     check(
         "
         C1: queue.declare queue=q durable arguments={x-queue-type=S:quorum, x-single-active-consumer=t:true}
         S1: queue.declare-ok queue=q
         C1: basic.get queue=q
         S1: channel.close code=405 text='RESOURCE_LOCKED - cannot obtain access to locked queue 'q' in vhost '/'. basic.get operations are not supported by <<\"quorum\">> queues with single active consumer' class=60 method=70
-        C2: queue.declare queue=s durable arguments={x-queue-type=S:stream}
-        S2: queue.declare-ok queue=s
-        C2: basic.consume queue=s tag=c
-        S2: channel.close code=406 text='PRECONDITION_FAILED - consumer prefetch count is not set for stream queue 's' in vhost '/'' class=60 method=20
-        C3: basic.get queue=s
-        S: connection.close code=540 text='NOT_IMPLEMENTED - basic.get not supported by stream queues queue 's' in vhost '/'' class=60 method=70
-        ",
-    );
-}
-
-#[test]
-fn streams_refuse_purge_and_automatic_acks() {
-    check(
-        "
-        C1: queue.declare queue=s durable arguments={x-queue-type=S:stream}
-        S1: queue.declare-ok queue=s
-        D1: basic.qos count=5
-        T1: basic.qos-ok
-        D1: basic.consume queue=s tag=c no_ack
-        T: connection.close code=540 text='NOT_IMPLEMENTED - automatic acknowledgement not supported by stream queue 's' in vhost '/'' class=60 method=20
-        C1: queue.purge queue=s
-        S: connection.close code=540 text='NOT_IMPLEMENTED - queue.purge not supported by stream queues queue 's' in vhost '/'' class=50 method=30
         ",
     );
 }

@@ -74,7 +74,11 @@ fn an_empty_name_is_the_queue_declared_last_on_the_channel() {
     refused("", "queue.bind exchange=amq.direct", &format!("{none} class=50 method=20"));
     refused("", "queue.delete", &format!("{none} class=50 method=40"));
     refused("", "basic.consume tag=c", &format!("{none} class=60 method=20"));
-    refused("", "queue.declare passive", "code=404 text='NOT_FOUND - no queue '' in vhost '/'' class=50 method=10");
+    refused(
+        "",
+        "queue.declare passive",
+        "code=404 text='NOT_FOUND - no queue '' in vhost '/'' class=50 method=10",
+    );
 }
 
 #[test]
@@ -88,9 +92,21 @@ fn what_does_not_exist() {
     refused(X, "queue.bind queue=none exchange=x", &format!("{queue} class=50 method=20"));
     refused(Q, "queue.bind queue=q exchange=none", &format!("{exchange} class=50 method=20"));
     refused("", "queue.bind queue=none exchange=none", &format!("{exchange} class=50 method=20"));
-    refused("", "exchange.declare exchange=none type=direct passive", &format!("{exchange} class=40 method=10"));
-    refused(X, "exchange.bind destination=none source=x", &format!("{exchange} class=40 method=30"));
-    refused(X, "exchange.bind destination=x source=none", &format!("{exchange} class=40 method=30"));
+    refused(
+        "",
+        "exchange.declare exchange=none type=direct passive",
+        &format!("{exchange} class=40 method=10"),
+    );
+    refused(
+        X,
+        "exchange.bind destination=none source=x",
+        &format!("{exchange} class=40 method=30"),
+    );
+    refused(
+        X,
+        "exchange.bind destination=x source=none",
+        &format!("{exchange} class=40 method=30"),
+    );
 }
 
 #[test]
@@ -123,7 +139,8 @@ fn names_that_belong_to_the_broker() {
     refused("", "exchange.declare exchange=amq.x type=direct", exchange);
     let system = "code=403 text='ACCESS_REFUSED - deletion of system exchange 'amq.direct' in vhost '/' not allowed' class=40 method=20";
     refused("", "exchange.delete exchange=amq.direct", system);
-    let default = "code=403 text='ACCESS_REFUSED - operation not permitted on the default exchange'";
+    let default =
+        "code=403 text='ACCESS_REFUSED - operation not permitted on the default exchange'";
     refused("", "exchange.declare type=direct", &format!("{default} class=40 method=10"));
     refused("", "exchange.declare type=direct passive", &format!("{default} class=40 method=10"));
     refused("", "exchange.delete", &format!("{default} class=40 method=20"));
@@ -143,17 +160,26 @@ fn redeclaring_differently() {
     refused(
         Q,
         "queue.declare queue=q",
-        &format!("{}: received 'false' but current is 'true'' class=50 method=10", text("durable", "queue 'q' in vhost '/'")),
+        &format!(
+            "{}: received 'false' but current is 'true'' class=50 method=10",
+            text("durable", "queue 'q' in vhost '/'")
+        ),
     );
     refused(
         Q,
         "queue.declare queue=q durable arguments={x-max-length=I:5}",
-        &format!("{}: received the value '5' of type 'signedint' but current is none' class=50 method=10", text("x-max-length", "queue 'q' in vhost '/'")),
+        &format!(
+            "{}: received the value '5' of type 'signedint' but current is none' class=50 method=10",
+            text("x-max-length", "queue 'q' in vhost '/'")
+        ),
     );
     refused(
         X,
         "exchange.declare exchange=x type=fanout durable",
-        &format!("{}: received 'fanout' but current is 'direct'' class=40 method=10", text("type", "exchange 'x' in vhost '/'")),
+        &format!(
+            "{}: received 'fanout' but current is 'direct'' class=40 method=10",
+            text("type", "exchange 'x' in vhost '/'")
+        ),
     );
     check(
         "
@@ -179,8 +205,16 @@ fn arguments_and_types_that_are_wrong() {
         "queue.declare queue=q arguments={x-dead-letter-exchange=I:5}",
         "code=406 text='PRECONDITION_FAILED - invalid type 'signedint' for arg 'x-dead-letter-exchange' in queue 'q' in vhost '/'' class=50 method=10",
     );
-    refused("", "exchange.declare exchange=x type=nope", "code=406 text='PRECONDITION_FAILED - unknown exchange type 'nope'' class=40 method=10");
-    refused("", "exchange.declare exchange=x", "code=406 text='PRECONDITION_FAILED - invalid exchange type ''' class=40 method=10");
+    refused(
+        "",
+        "exchange.declare exchange=x type=nope",
+        "code=406 text='PRECONDITION_FAILED - unknown exchange type 'nope'' class=40 method=10",
+    );
+    refused(
+        "",
+        "exchange.declare exchange=x",
+        "code=406 text='PRECONDITION_FAILED - invalid exchange type ''' class=40 method=10",
+    );
     refused(
         "",
         "queue.declare durable arguments={x-queue-type=S:quorum}",
@@ -191,11 +225,23 @@ fn arguments_and_types_that_are_wrong() {
 #[test]
 fn deleting_with_conditions() {
     let used = "C1: queue.declare queue=q\nS1: queue.declare-ok queue=q\nC1: basic.consume queue=q tag=c\nS1: basic.consume-ok tag=c";
-    refused(used, "queue.delete queue=q if_unused", "code=406 text='PRECONDITION_FAILED - queue 'q' in vhost '/' in use' class=50 method=40");
+    refused(
+        used,
+        "queue.delete queue=q if_unused",
+        "code=406 text='PRECONDITION_FAILED - queue 'q' in vhost '/' in use' class=50 method=40",
+    );
     let full = format!("{Q}\nC1: publish key=q body=x");
-    refused(&full, "queue.delete queue=q if_empty", "code=406 text='PRECONDITION_FAILED - queue 'q' in vhost '/' not empty' class=50 method=40");
+    refused(
+        &full,
+        "queue.delete queue=q if_empty",
+        "code=406 text='PRECONDITION_FAILED - queue 'q' in vhost '/' not empty' class=50 method=40",
+    );
     let bound = format!("{Q}\n{X}\nC1: queue.bind queue=q exchange=x\nS1: queue.bind-ok");
-    refused(&bound, "exchange.delete exchange=x if_unused", "code=406 text='PRECONDITION_FAILED - exchange 'x' in vhost '/' in use' class=40 method=20");
+    refused(
+        &bound,
+        "exchange.delete exchange=x if_unused",
+        "code=406 text='PRECONDITION_FAILED - exchange 'x' in vhost '/' in use' class=40 method=20",
+    );
     check(&format!("{full}\nC1: queue.delete queue=q\nS1: queue.delete-ok messages=1"));
 }
 

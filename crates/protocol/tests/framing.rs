@@ -11,28 +11,45 @@ fn ends(lines: &str, close: &str) {
     } else {
         "C: connection.close-ok\nS: closed"
     };
-    check(&format!("C: log in\nC1: channel.open\nS1: channel.open-ok\n{lines}\nS: connection.close {close}\n{tail}"));
+    check(&format!(
+        "C: log in\nC1: channel.open\nS1: channel.open-ok\n{lines}\nS: connection.close {close}\n{tail}"
+    ));
 }
 
 #[test]
 fn unknown_frame_types() {
-    ends("C1: frame 4 97 98 99", "code=501 text='FRAME_ERROR - type 4, all octets = <<\"abc\">>: unknown_frame'");
+    ends(
+        "C1: frame 4 97 98 99",
+        "code=501 text='FRAME_ERROR - type 4, all octets = <<\"abc\">>: unknown_frame'",
+    );
     let octets: Vec<String> = (0..40).map(|n| n.to_string()).collect();
     ends(
         &format!("C: frame 9 {}", octets.join(" ")),
         "code=501 text='FRAME_ERROR - type 9, first 16 octets = <<0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15>>: unknown_frame'",
     );
     ends("C1: frame 1", "code=501 text='FRAME_ERROR - type 1, all octets = <<>>: unknown_frame'");
-    ends("C: heartbeat body=x", "code=501 text='FRAME_ERROR - type 8, all octets = <<\"x\">>: unknown_frame'");
+    ends(
+        "C: heartbeat body=x",
+        "code=501 text='FRAME_ERROR - type 8, all octets = <<\"x\">>: unknown_frame'",
+    );
 }
 
 #[test]
 fn frames_where_they_make_no_sense() {
     ends("C1: heartbeat", "code=505 text='UNEXPECTED_FRAME - type 8, all octets = <<>>'");
     ends("C: body x", "code=505 text='UNEXPECTED_FRAME - type 3, all octets = <<\"x\">>'");
-    ends("C1: content size=0", "code=505 text='UNEXPECTED_FRAME - expected method frame, got non method frame instead'");
-    ends("C1: body x", "code=505 text='UNEXPECTED_FRAME - expected method frame, got non method frame instead'");
-    ends("C3: frame 2 0 60", "code=505 text='UNEXPECTED_FRAME - expected method frame, got non method frame instead'");
+    ends(
+        "C1: content size=0",
+        "code=505 text='UNEXPECTED_FRAME - expected method frame, got non method frame instead'",
+    );
+    ends(
+        "C1: body x",
+        "code=505 text='UNEXPECTED_FRAME - expected method frame, got non method frame instead'",
+    );
+    ends(
+        "C3: frame 2 0 60",
+        "code=505 text='UNEXPECTED_FRAME - expected method frame, got non method frame instead'",
+    );
 }
 
 #[test]
@@ -129,12 +146,18 @@ fn channels_that_are_not_open_or_open_twice() {
         "C3: unopened channel.close code=200",
         "code=504 text='CHANNEL_ERROR - expected 'channel.open'' class=20 method=40",
     );
-    ends("C1: channel.open", "code=504 text='CHANNEL_ERROR - second 'channel.open' seen' class=20 method=10");
+    ends(
+        "C1: channel.open",
+        "code=504 text='CHANNEL_ERROR - second 'channel.open' seen' class=20 method=10",
+    );
     ends(
         "C3: unopened basic.qos count=1",
         "code=504 text='CHANNEL_ERROR - expected 'channel.open'' class=60 method=10",
     );
-    ends("C3: frame 1 0 77 0 10", "code=503 text='COMMAND_INVALID - unimplemented method' class=77 method=10");
+    ends(
+        "C3: frame 1 0 77 0 10",
+        "code=503 text='COMMAND_INVALID - unimplemented method' class=77 method=10",
+    );
 }
 
 #[test]

@@ -45,7 +45,12 @@ fn plain_and_amqplain_log_in() {
 
 #[test]
 fn a_wrong_password_is_told_to_those_who_asked() {
-    login("PLAIN", "'\\0guest\\0wrong'", TELL, &format!("{REFUSED}\nC: connection.close-ok\nS: closed"));
+    login(
+        "PLAIN",
+        "'\\0guest\\0wrong'",
+        TELL,
+        &format!("{REFUSED}\nC: connection.close-ok\nS: closed"),
+    );
     login("PLAIN", "'\\0nobody\\0x'", TELL, &format!("{REFUSED}\n+ 3s\nS: closed"));
     login("PLAIN", "'\\0guest\\0'", TELL, REFUSED);
 }
@@ -119,7 +124,12 @@ fn methods_out_of_turn_are_silence_before_tuning() {
     check_with(config(), &format!("C: connect\nC: header\n{START}\n{wrong}\n{SILENCE}"));
     let close = format!("{TUNE}\nC: connection.close code=200\n{SILENCE}");
     login("PLAIN", "'\\0guest\\0guest'", "", &close);
-    login("PLAIN", "'\\0guest\\0guest'", "", &format!("{TUNE}\nC1: unopened channel.open\n{SILENCE}"));
+    login(
+        "PLAIN",
+        "'\\0guest\\0guest'",
+        "",
+        &format!("{TUNE}\nC1: unopened channel.open\n{SILENCE}"),
+    );
 }
 
 #[test]

@@ -7,17 +7,19 @@ fn the_server_beats_when_it_has_nothing_to_say() {
     check(
         "
         C: log in heartbeat=10
+        # What was said when it opened counts for the first half interval.
         + 6s
-        S: heartbeat
         C: heartbeat
         + 5s
         S: heartbeat
         C: heartbeat
         + 4s
+        S: heartbeat
         C1: channel.open
         S1: channel.open-ok
-        + 1s
-        + 5s
+        + 6s
+        C: heartbeat
+        + 4s
         S: heartbeat
         ",
     );
@@ -29,7 +31,6 @@ fn a_silent_client_is_dropped_without_a_frame() {
         "
         C: log in heartbeat=1
         + 1s
-        S: heartbeat
         S: heartbeat
         + 1s
         S: heartbeat
@@ -47,7 +48,6 @@ fn any_bytes_count_as_life() {
         "
         C: log in heartbeat=600
         + 600s
-        S: heartbeat
         S: heartbeat
         C1: channel.open
         S1: channel.open-ok

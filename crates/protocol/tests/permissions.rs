@@ -31,10 +31,26 @@ fn a_user_without_permissions() {
         ("queue.purge queue=q", "read access to queue 'q'", "class=50 method=30"),
         ("basic.get queue=none", "read access to queue 'none'", "class=60 method=70"),
         ("basic.consume queue=q tag=c", "read access to queue 'q'", "class=60 method=20"),
-        ("exchange.declare exchange=n type=direct", "configure access to exchange 'n'", "class=40 method=10"),
-        ("exchange.delete exchange=none", "configure access to exchange 'none'", "class=40 method=20"),
-        ("exchange.bind destination=y source=x", "write access to exchange 'y'", "class=40 method=30"),
-        ("exchange.unbind destination=y source=x", "write access to exchange 'y'", "class=40 method=40"),
+        (
+            "exchange.declare exchange=n type=direct",
+            "configure access to exchange 'n'",
+            "class=40 method=10",
+        ),
+        (
+            "exchange.delete exchange=none",
+            "configure access to exchange 'none'",
+            "class=40 method=20",
+        ),
+        (
+            "exchange.bind destination=y source=x",
+            "write access to exchange 'y'",
+            "class=40 method=30",
+        ),
+        (
+            "exchange.unbind destination=y source=x",
+            "write access to exchange 'y'",
+            "class=40 method=40",
+        ),
         ("publish exchange=none", "write access to exchange 'none'", "class=60 method=40"),
         ("publish key=q", "write access to exchange 'amq.default'", "class=60 method=40"),
     ] {
@@ -65,8 +81,16 @@ fn passive_declares_need_no_permission() {
 
 #[test]
 fn both_ends_of_a_binding_are_checked() {
-    refused("'' ^q$ ''", "queue.bind queue=q exchange=x", "read access to exchange 'x' in vhost '/' refused for user 'u'' class=50 method=20");
-    refused("'' ^y$ ''", "exchange.bind destination=y source=x", "read access to exchange 'x' in vhost '/' refused for user 'u'' class=40 method=30");
+    refused(
+        "'' ^q$ ''",
+        "queue.bind queue=q exchange=x",
+        "read access to exchange 'x' in vhost '/' refused for user 'u'' class=50 method=20",
+    );
+    refused(
+        "'' ^y$ ''",
+        "exchange.bind destination=y source=x",
+        "read access to exchange 'x' in vhost '/' refused for user 'u'' class=40 method=30",
+    );
 }
 
 #[test]
@@ -91,11 +115,26 @@ fn dead_letter_and_alternate_exchanges_are_checked() {
 #[test]
 fn topics_are_checked_on_publish_and_bind() {
     for (line, close) in [
-        ("publish exchange=x key=z", "write access to topic 'z' in exchange 'x' in vhost '/' refused for user 'u'' class=60 method=40"),
-        ("publish exchange=x key=a headers={CC=A[S:z]}", "write access to topic 'z' in exchange 'x' in vhost '/' refused for user 'u'' class=60 method=40"),
-        ("queue.bind queue=q exchange=x key=#", "read access to topic '#' in exchange 'x' in vhost '/' refused for user 'u'' class=50 method=20"),
-        ("queue.unbind queue=q exchange=x key=z", "read access to topic 'z' in exchange 'x' in vhost '/' refused for user 'u'' class=50 method=50"),
-        ("exchange.bind destination=y source=x key=#", "read access to topic '#' in exchange 'x' in vhost '/' refused for user 'u'' class=40 method=30"),
+        (
+            "publish exchange=x key=z",
+            "write access to topic 'z' in exchange 'x' in vhost '/' refused for user 'u'' class=60 method=40",
+        ),
+        (
+            "publish exchange=x key=a headers={CC=A[S:z]}",
+            "write access to topic 'z' in exchange 'x' in vhost '/' refused for user 'u'' class=60 method=40",
+        ),
+        (
+            "queue.bind queue=q exchange=x key=#",
+            "read access to topic '#' in exchange 'x' in vhost '/' refused for user 'u'' class=50 method=20",
+        ),
+        (
+            "queue.unbind queue=q exchange=x key=z",
+            "read access to topic 'z' in exchange 'x' in vhost '/' refused for user 'u'' class=50 method=50",
+        ),
+        (
+            "exchange.bind destination=y source=x key=#",
+            "read access to topic '#' in exchange 'x' in vhost '/' refused for user 'u'' class=40 method=30",
+        ),
     ] {
         check(&format!(
             "user u

@@ -121,9 +121,15 @@ fn messages_that_are_wrong() {
     refused("expiration=abc", "invalid expiration 'abc': no_integer");
     refused("expiration=10s", "invalid expiration '10s': {leftover_string,\"s\"}");
     refused("expiration=-1", "invalid expiration '-1': {value_negative,-1}");
-    refused("expiration=315360000001", "invalid expiration '315360000001': {value_too_large,315360000001}");
+    refused(
+        "expiration=315360000001",
+        "invalid expiration '315360000001': {value_too_large,315360000001}",
+    );
     refused("headers={CC=S:a}", "invalid message: {unacceptable_type_in_header,\"CC\",longstr}");
-    refused("headers={BCC=I:1}", "invalid message: {unacceptable_type_in_header,\"BCC\",signedint}");
+    refused(
+        "headers={BCC=I:1}",
+        "invalid message: {unacceptable_type_in_header,\"BCC\",signedint}",
+    );
     refused("user_id=x", "user_id property set to 'x' but authenticated user was 'guest'");
     refused("reply_to=amq.rabbitmq.reply-to", "fast reply consumer does not exist");
 }

@@ -8,7 +8,7 @@ C1: basic.consume queue=amq.rabbitmq.reply-to tag=rep no_ack
 S1: basic.consume-ok tag=rep
 C1: publish key=rpc reply_to=amq.rabbitmq.reply-to correlation_id=c1 body=ask
 D1: basic.get queue=rpc no_ack
-T1: basic.get-ok delivery=1 key=rpc | correlation_id=c1 reply_to=amq.rabbitmq.reply-to.t1-1-1 | ask";
+T1: basic.get-ok delivery=1 key=rpc | correlation_id=c1 reply_to=amq.rabbitmq.reply-to.t2-1-1 | ask";
 
 #[test]
 fn replies_reach_the_channel_that_asked() {
@@ -16,22 +16,22 @@ fn replies_reach_the_channel_that_asked() {
         "{ASK}
 D1: confirm.select
 T1: confirm.select-ok
-D1: queue.declare queue=amq.rabbitmq.reply-to.t1-1-1 passive
-T1: queue.declare-ok queue=amq.rabbitmq.reply-to.t1-1-1 consumers=1
+D1: queue.declare queue=amq.rabbitmq.reply-to.t2-1-1 passive
+T1: queue.declare-ok queue=amq.rabbitmq.reply-to.t2-1-1 consumers=1
 D1: queue.declare queue=amq.rabbitmq.reply-to passive
 T1: queue.declare-ok queue=amq.rabbitmq.reply-to consumers=1
-D1: publish key=amq.rabbitmq.reply-to.t1-1-1 body=one
-S1: basic.deliver tag=rep delivery=1 key=amq.rabbitmq.reply-to.t1-1-1 | | one
+D1: publish key=amq.rabbitmq.reply-to.t2-1-1 body=one
+S1: basic.deliver tag=rep delivery=1 key=amq.rabbitmq.reply-to.t2-1-1 | | one
 T1: basic.ack delivery=1
-D1: publish key=amq.rabbitmq.reply-to.t1-1-1 mandatory correlation_id=c1 body=two
-S1: basic.deliver tag=rep delivery=2 key=amq.rabbitmq.reply-to.t1-1-1 | correlation_id=c1 | two
+D1: publish key=amq.rabbitmq.reply-to.t2-1-1 mandatory correlation_id=c1 body=two
+S1: basic.deliver tag=rep delivery=2 key=amq.rabbitmq.reply-to.t2-1-1 | correlation_id=c1 | two
 T1: basic.ack delivery=2
 C1: basic.cancel tag=rep
 S1: basic.cancel-ok tag=rep
-D1: publish key=amq.rabbitmq.reply-to.t1-1-1 mandatory body=three
+D1: publish key=amq.rabbitmq.reply-to.t2-1-1 mandatory body=three
 T1: basic.ack delivery=3
-D1: queue.declare queue=amq.rabbitmq.reply-to.t1-1-1 passive
-T1: channel.close code=404 text='NOT_FOUND - no queue 'amq.rabbitmq.reply-to.t1-1-1' in vhost '/'' class=50 method=10"
+D1: queue.declare queue=amq.rabbitmq.reply-to.t2-1-1 passive
+T1: channel.close code=404 text='NOT_FOUND - no queue 'amq.rabbitmq.reply-to.t2-1-1' in vhost '/'' class=50 method=10"
     ));
 }
 
@@ -45,9 +45,9 @@ C1: channel.open
 S1: channel.open-ok
 C1: basic.consume queue=amq.rabbitmq.reply-to tag=rep no_ack
 S1: basic.consume-ok tag=rep
-D1: publish key=amq.rabbitmq.reply-to.t1-1-1 body=late
-D1: queue.declare queue=amq.rabbitmq.reply-to.t1-1-1 passive
-T1: channel.close code=404 text='NOT_FOUND - no queue 'amq.rabbitmq.reply-to.t1-1-1' in vhost '/'' class=50 method=10"
+D1: publish key=amq.rabbitmq.reply-to.t2-1-1 body=late
+D1: queue.declare queue=amq.rabbitmq.reply-to.t2-1-1 passive
+T1: channel.close code=404 text='NOT_FOUND - no queue 'amq.rabbitmq.reply-to.t2-1-1' in vhost '/'' class=50 method=10"
     ));
 }
 

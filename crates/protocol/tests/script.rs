@@ -61,7 +61,9 @@ pub(crate) fn check_with(config: ConnectionConfig, script: &str) {
     };
     let lines: Vec<&str> = script.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     for line in &lines {
-        if !is_servers(line) && !line.starts_with('#') {
+        if line.starts_with("# ") && !line.ends_with(" unacked") {
+            let _ = writeln!(play.transcript, "{line}");
+        } else if !is_servers(line) && !line.starts_with('#') {
             play.line(line);
         }
     }
@@ -184,12 +186,13 @@ impl Play {
             ),
             format!("connection.open vhost={}", get("vhost", "/")),
         ];
+        let id = self.connections[side];
         self.send(side, b"AMQP\x00\x00\x09\x01".to_vec(), false);
         for step in steps {
+            self.received(id);
             let payload = wire::method(&wire::words(&step));
             self.send(side, wire::frame(1, 0, &payload), false);
         }
-        let id = self.connections[side];
         if self.world.client(id).expect("a connection").connection.state().name() == "running" {
             self.received(id);
         }
@@ -343,9 +346,10 @@ fn frames(channel: u16, words: &[String]) -> Vec<u8> {
         "heartbeat" => wire::frame(8, channel, &body),
         "unopened" => wire::frame(1, channel, &wire::method(&words[1..])),
         "frame" => {
-            let payload: Vec<u8> = words[2..].iter().map(|b| b.parse().expect("a byte")).collect();
+            let numbers = words[2..].iter().filter(|word| !word.contains('='));
+            let payload: Vec<u8> = numbers.map(|byte| byte.parse().expect("a byte")).collect();
             let mut out = wire::frame(words[1].parse().expect("a kind"), channel, &payload);
-            if words[0] == "frame" && get("end").is_some() {
+            if get("end").is_some() {
                 out.pop();
             }
             out

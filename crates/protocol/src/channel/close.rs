@@ -55,6 +55,8 @@ impl Channel {
     /// Cancels the consumers, then returns what is unacked, so that nothing returned comes back to
     /// this channel.
     pub(crate) fn release<B: Broker>(&mut self, context: &mut Context<'_, B>) {
+        // A channel that was refused was never counted in; one that is still asked for will be.
+        let counted = self.state == State::Open || matches!(self.waiting, Some(Waiting::Open));
         context.shared.held_bytes -= std::mem::take(&mut self.held_bytes);
         self.held = crate::channel::held::Held::default();
         self.content = Content::Method;
@@ -75,9 +77,11 @@ impl Channel {
             context.shared.unconfirmed -= confirms.outstanding();
         }
         self.mode = Mode::Plain;
-        let user = context.shared.user_name.clone();
-        context.call(self.key, Call::CloseChannel { user });
-        context.shared.counters.channels_closed += 1;
+        if counted {
+            let user = context.shared.user_name.clone();
+            context.call(self.key, Call::CloseChannel { user });
+            context.shared.counters.channels_closed += 1;
+        }
     }
 
     /// A call that is unanswered: what its answer will bring is not wanted any more.
