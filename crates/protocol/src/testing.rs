@@ -11,7 +11,7 @@ use leveret_engine::{ConnectionId, Timestamp};
 
 use crate::{Connection, ConnectionConfig, Event, Output, Peer};
 
-pub use fake_node::FakeNode;
+pub use fake_node::{Deliveries, FakeNode};
 pub use fuzz::fuzz_connection;
 
 /// What a client sends to log in as `guest`, without heartbeats, in the parts that wait for an answer.

@@ -1,5 +1,7 @@
 //! Any sequence of methods, cut anywhere: no panic, and everything the server says parses.
 
+#![expect(clippy::expect_used, reason = "a script that cannot be played is a broken test")]
+
 use leveret_protocol::testing::{World, fuzz_connection, login};
 use proptest::prelude::*;
 
@@ -114,7 +116,7 @@ fn play(session: &Session, piece: usize) -> (Vec<u8>, Vec<(String, u64, u64)>) {
     for part in bytes.chunks(piece) {
         world.send(id, part);
     }
-    let received = std::mem::take(&mut world.client(id).unwrap().received);
+    let received = std::mem::take(&mut world.client(id).expect("a connection").received);
     world.pass(100_000);
     world.drop_socket(id);
     (received, world.node.contents())
@@ -148,7 +150,7 @@ fn play_roughly(session: &Session) -> Vec<u8> {
         world.settle();
     }
     world.pass(100_000);
-    let received = std::mem::take(&mut world.client(id).unwrap().received);
+    let received = std::mem::take(&mut world.client(id).expect("a connection").received);
     world.drop_socket(id);
     for (name, _, unacked) in world.node.contents() {
         assert_eq!(unacked, 0, "{name} has unacked messages without a connection");

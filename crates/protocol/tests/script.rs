@@ -15,6 +15,8 @@
 //! `node …`, `user …`, `permit …`, `limit …`, `alarm …`, `force …`, and `holds`, which is followed by
 //! what every queue holds (`# q: 1 ready, 0 unacked`).
 
+#![expect(clippy::expect_used, reason = "a script that cannot be played is a broken test")]
+
 pub(crate) mod wire;
 
 use std::collections::BTreeMap;

@@ -21,18 +21,21 @@ impl Channel {
         how: Settlement,
         context: &mut Context<'_, B>,
     ) -> Result<(), Fault> {
+        if let Mode::Tx(transaction) = &self.mode {
+            transaction.check_acks()?;
+        }
         let unknown = ChannelError::UnknownDeliveryTag(tag);
         if !multiple {
             let run = self.unacked.take(tag).ok_or(unknown)?;
-            return self.settle_run(run, how, context);
-        }
-        if tag == 0 {
-            return self.settle_through(u64::MAX, how, context);
-        }
-        if !self.unacked.contains(tag) {
+            self.settle_run(run, how, context);
+        } else if tag == 0 {
+            self.settle_through(u64::MAX, how, context);
+        } else if self.unacked.contains(tag) {
+            self.settle_through(tag, how, context);
+        } else {
             return Err(unknown.into());
         }
-        self.settle_through(tag, how, context)
+        Ok(())
     }
 
     fn settle_through<B: Broker>(
@@ -40,15 +43,13 @@ impl Channel {
         tag: u64,
         how: Settlement,
         context: &mut Context<'_, B>,
-    ) -> Result<(), Fault> {
+    ) {
         let mut runs = std::mem::take(&mut self.scratch_runs);
         self.unacked.take_through(tag, |run| runs.push(run));
-        let mut result = Ok(());
         for run in runs.drain(..) {
-            result = result.and(self.settle_run(run, how, context));
+            self.settle_run(run, how, context);
         }
         self.scratch_runs = runs;
-        result
     }
 
     #[inline]
@@ -57,9 +58,9 @@ impl Channel {
         run: Run<Delivered>,
         how: Settlement,
         context: &mut Context<'_, B>,
-    ) -> Result<(), Fault> {
+    ) {
         if let Mode::Tx(transaction) = &mut self.mode {
-            return transaction.settle(run, how).map_err(Fault::from);
+            return transaction.settle(run, how);
         }
         if how == Settlement::Ack {
             let n = u64::from(run.n);
@@ -67,7 +68,6 @@ impl Channel {
         }
         self.credit_changed |= self.credit.is_some();
         context.settle(run.value.queue, run.value.consumer, run.range(), how);
-        Ok(())
     }
 
     /// Returns everything that is unacked and not part of an open transaction to its queues.

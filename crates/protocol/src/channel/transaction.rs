@@ -53,17 +53,17 @@ impl Transaction {
         self.published.push(Pending { targets: SmallVec::from_slice(targets), returned });
     }
 
-    /// Keeps an ack, return or rejection.
-    pub(crate) fn settle(
-        &mut self,
-        run: Run<Delivered>,
-        how: Settlement,
-    ) -> Result<(), ChannelError> {
+    /// Whether another ack may be kept.
+    pub(crate) fn check_acks(&self) -> Result<(), ChannelError> {
         if self.settles.len() >= TRANSACTION_ACKS_MAX {
             return Err(ChannelError::TransactionTooLarge);
         }
-        self.settles.push((run, how));
         Ok(())
+    }
+
+    /// Keeps an ack, return or rejection.
+    pub(crate) fn settle(&mut self, run: Run<Delivered>, how: Settlement) {
+        self.settles.push((run, how));
     }
 
     /// How many publishes and settled deliveries are not committed.

@@ -7,7 +7,7 @@ use crate::channel::Channel;
 
 #[derive(Debug, Default)]
 pub(crate) struct Channels {
-    slots: Vec<Box<Channel>>,
+    slots: Vec<Channel>,
     by_number: BTreeMap<u16, usize>,
     last: usize,
 }
@@ -22,13 +22,13 @@ impl Channels {
         if self.slots.get(self.last).is_none_or(|channel| channel.key.number != number) {
             self.last = *self.by_number.get(&number)?;
         }
-        self.slots.get_mut(self.last).map(|channel| &mut **channel)
+        self.slots.get_mut(self.last)
     }
 
     pub(crate) fn insert(&mut self, channel: Channel) {
         self.last = self.slots.len();
         self.by_number.insert(channel.key.number, self.last);
-        self.slots.push(Box::new(channel));
+        self.slots.push(channel);
     }
 
     pub(crate) fn remove(&mut self, number: u16) {
@@ -46,10 +46,10 @@ impl Channels {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Channel> {
-        self.by_number.values().filter_map(|at| self.slots.get(*at)).map(|channel| &**channel)
+        self.by_number.values().filter_map(|at| self.slots.get(*at))
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Channel> {
-        self.slots.iter_mut().map(|channel| &mut **channel)
+        self.slots.iter_mut()
     }
 }

@@ -258,16 +258,14 @@ impl FakeNode {
         vhost: Arc<str>,
         user: Arc<str>,
     ) -> Result<(), BrokerError> {
-        let count = |of: &dyn Fn(&(Arc<str>, Arc<str>)) -> bool| {
-            self.connections.values().filter(|entry| of(entry)).count() as u64
-        };
+        let open = || self.connections.values();
         let full = |limit: Option<u64>, n: u64| limit.filter(|limit| n >= *limit);
-        let in_vhost = count(&|(other, _)| *other == vhost);
+        let in_vhost = open().filter(|(other, _)| *other == vhost).count() as u64;
         if let Some(limit) = full(self.topology.vhost_connection_limit(&vhost), in_vhost) {
             let what = ConnectionLimit::VhostConnections { vhost, user };
             return Err(BrokerError::ConnectionLimit { what, limit });
         }
-        let of_user = count(&|(_, other)| *other == user);
+        let of_user = open().filter(|(_, other)| *other == user).count() as u64;
         if let Some(limit) = full(self.topology.user_connection_limit(&user), of_user) {
             let what = ConnectionLimit::UserConnections(user);
             return Err(BrokerError::ConnectionLimit { what, limit });

@@ -3,6 +3,8 @@
 //! `queue.declare queue=q durable arguments={x-max-length=I:1}`: fields that are zero, empty or
 //! false are left out.
 
+#![expect(clippy::expect_used, reason = "a script that cannot be played is a broken test")]
+
 use std::fmt::Write as _;
 
 use leveret_codec::{TableView, ValueView};
