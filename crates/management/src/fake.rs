@@ -73,6 +73,7 @@ impl Fake {
             node: self.clone(),
             propose: self.clone(),
             body_bytes_max: 10_000,
+            salt: || [7; 4],
         }
     }
 

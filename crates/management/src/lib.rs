@@ -28,6 +28,7 @@ mod fake;
 mod tests;
 
 use axum::Router;
+use leveret_engine::auth::SALT_BYTES;
 use leveret_engine::view::{NodeView, Propose, Registry};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -43,6 +44,8 @@ pub struct State {
     pub propose: Arc<dyn Propose>,
     /// Bytes of the largest request body; definitions files are the largest.
     pub body_bytes_max: usize,
+    /// Draws a random salt for the password of a user.
+    pub salt: fn() -> [u8; SALT_BYTES],
 }
 
 /// Where a request comes from. The server puts it into the extensions of every request; without

@@ -3,6 +3,7 @@
 
 use crate::config::{Config, MemoryWatermark};
 use crate::resources::Readings;
+use std::sync::Arc;
 
 /// Where the alarms stand.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,6 +52,19 @@ impl Alarms {
             disk: readings.disk_free.is_some_and(|free| free < thresholds.disk),
         }
     }
+
+    /// What blocked clients are told; `None` when nobody is blocked.
+    // rabbitmq: reason of connection.blocked
+    #[must_use]
+    pub fn reason(self) -> Option<Arc<str>> {
+        let reason = match (self.memory, self.disk) {
+            (false, false) => return None,
+            (true, false) => "low on memory",
+            (false, true) => "low on disk",
+            (true, true) => "low on memory & low on disk",
+        };
+        Some(reason.into())
+    }
 }
 
 #[cfg(test)]
@@ -81,6 +95,14 @@ mod tests {
         let config = Config::default();
         assert!(of(0, Some(49_999_999), &config).disk);
         assert!(!of(0, Some(50_000_000), &config).disk);
+    }
+
+    #[test]
+    fn clients_are_told_what_is_low() {
+        let reason = |memory, disk| Alarms { memory, disk }.reason();
+        assert_eq!(reason(false, false), None);
+        assert_eq!(reason(true, false).as_deref(), Some("low on memory"));
+        assert_eq!(reason(true, true).as_deref(), Some("low on memory & low on disk"));
     }
 
     #[test]

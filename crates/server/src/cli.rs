@@ -1,6 +1,7 @@
 //! The command line: what there is to type, and what `--help` says.
 
 use crate::config::{ConfigError, Flags, load};
+use crate::perf::PerfArgs;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -9,47 +10,48 @@ use std::path::PathBuf;
 #[command(name = "leveret", version, about, max_term_width = 100)]
 #[command(arg_required_else_help = true, subcommand_required = true)]
 #[command(after_help = "Start a broker with `leveret serve`; any RabbitMQ client connects to it.")]
-pub struct Cli {
+pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 /// What the program can do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Run a broker until it is told to stop.
     Serve(Serve),
+    Perf(PerfArgs),
 }
 
 /// Options of `leveret serve`.
 #[derive(Clone, Debug, Default, Args)]
 #[command(after_help = SERVE_HELP)]
-pub struct Serve {
+pub(crate) struct Serve {
     /// Configuration file (TOML).
     #[arg(long, value_name = "FILE", env = "LEVERET_CONFIG")]
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// Directory that holds everything the broker keeps [default: ./data].
     #[arg(long, value_name = "DIR")]
-    pub data_dir: Option<PathBuf>,
+    pub(crate) data_dir: Option<PathBuf>,
     /// Where clients connect; can be given several times [default: 0.0.0.0:5672].
     #[arg(long, value_name = "ADDR")]
-    pub amqp_listen: Vec<String>,
+    pub(crate) amqp_listen: Vec<String>,
     /// Where clients connect with TLS; needs certificates in the configuration [default: nowhere].
     #[arg(long, value_name = "ADDR")]
-    pub amqp_tls_listen: Vec<String>,
+    pub(crate) amqp_tls_listen: Vec<String>,
     /// Where the management API is served [default: 0.0.0.0:15672].
     #[arg(long, value_name = "ADDR")]
-    pub management_listen: Vec<String>,
+    pub(crate) management_listen: Vec<String>,
     /// Where /metrics is served for Prometheus [default: 0.0.0.0:15692].
     #[arg(long, value_name = "ADDR")]
-    pub prometheus_listen: Vec<String>,
+    pub(crate) prometheus_listen: Vec<String>,
     /// Name of this node [default: rabbit@HOSTNAME].
     #[arg(long, value_name = "NAME")]
-    pub node_name: Option<String>,
+    pub(crate) node_name: Option<String>,
     /// error, warn, info, debug or trace [default: info].
     #[arg(long, value_name = "LEVEL")]
-    pub log_level: Option<String>,
+    pub(crate) log_level: Option<String>,
 }
 
 const SERVE_HELP: &str = "\
@@ -69,7 +71,7 @@ impl Serve {
     ///
     /// # Errors
     /// What a person must correct.
-    pub fn load(
+    pub(crate) fn load(
         &self,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<load::Loaded, ConfigError> {

@@ -14,6 +14,7 @@ pub struct Clock {
 
 impl Clock {
     /// A clock anchored to the wall clock of this moment.
+    #[expect(clippy::disallowed_methods, reason = "this is the one clock")]
     pub fn start() -> Self {
         let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { start: Instant::now(), epoch: epoch.as_millis() as u64 }

@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{self, Poll, ready};
 
 use leveret_engine::Timestamp;
 use leveret_engine::view::TlsView;
@@ -72,15 +72,8 @@ pub async fn serve<S: Transport>(stream: S, peer: Peer, context: Arc<Context>) {
     let clock = Arc::clone(&context.clock);
     let (who, endpoints) = peer.describe();
     let session = context.node.connect(who, endpoints, clock.now());
-    let mut task = Task {
-        stream,
-        session,
-        clock,
-        kept: Vec::new(),
-        unread: false,
-        timer: None,
-        armed: None,
-    };
+    let mut task =
+        Task { stream, session, clock, kept: Vec::new(), unread: false, timer: None, armed: None };
     let end = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| task.poll(cx))) {
         Ok(poll) => poll,
         // Our own defect. It costs this connection and nobody else's.
@@ -119,7 +112,7 @@ struct Task<S> {
 }
 
 impl<S: Transport> Task<S> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<End> {
         for _ in 0..ROUNDS {
             let now = self.clock.now();
             let mut progress = match self.receive(cx, now) {
@@ -145,7 +138,7 @@ impl<S: Transport> Task<S> {
     }
 
     /// Reads once and hands over. Whether there was anything.
-    fn receive(&mut self, cx: &mut Context<'_>, now: Timestamp) -> Result<bool, End> {
+    fn receive(&mut self, cx: &mut task::Context<'_>, now: Timestamp) -> Result<bool, End> {
         if !self.session.wants_read() {
             return Ok(false);
         }
@@ -161,7 +154,7 @@ impl<S: Transport> Task<S> {
     fn read_into(
         &mut self,
         buffer: &mut Vec<u8>,
-        cx: &mut Context<'_>,
+        cx: &mut task::Context<'_>,
         now: Timestamp,
     ) -> Result<bool, End> {
         let kept = self.kept.len();
@@ -192,7 +185,7 @@ impl<S: Transport> Task<S> {
     }
 
     /// Writes what the socket takes. Whether it took anything.
-    fn write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+    fn write(&mut self, cx: &mut task::Context<'_>) -> io::Result<bool> {
         let mut wrote = false;
         loop {
             let out = self.session.output();
@@ -213,7 +206,7 @@ impl<S: Transport> Task<S> {
     }
 
     /// Arms the timer for the session's deadline; whether it has passed already.
-    fn due(&mut self, cx: &mut Context<'_>) -> bool {
+    fn due(&mut self, cx: &mut task::Context<'_>) -> bool {
         let Some(deadline) = self.session.next_deadline() else { return false };
         let at = self.clock.instant(deadline);
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
@@ -232,11 +225,11 @@ impl<S: Transport> Task<S> {
 impl Peer {
     /// The same, as the protocol and as management see it.
     fn describe(&self) -> (leveret_protocol::Peer, Endpoints) {
-        let certificate = self.tls.as_ref().and_then(|tls| tls.certificate.as_ref());
+        let login = self.tls.as_ref().and_then(|tls| tls.login.as_deref());
         let who = leveret_protocol::Peer {
             address: Arc::from(self.remote.to_string()),
             loopback: self.remote.ip().is_loopback(),
-            certificate_name: certificate.map(|own| Arc::from(own.subject.as_str())),
+            certificate_name: login.map(Arc::from),
         };
         let tls = self.tls.as_ref().map(|tls| Arc::new(tls.view()));
         (who, Endpoints { local: Arc::from(self.local.to_string()), tls })
@@ -282,6 +275,8 @@ fn log_end(peer: &Peer, session: &Session, end: &End) {
             warn!(%client, "closed: missed heartbeats from client, timeout: {seconds}s");
         }
         (End::Io(cause), _) => warn!(%client, %cause, "connection lost"),
-        (End::Closed | End::Gone, _) => warn!(%client, "client closed the socket without connection.close"),
+        (End::Closed | End::Gone, _) => {
+            warn!(%client, "client closed the socket without connection.close")
+        }
     }
 }

@@ -68,7 +68,10 @@ impl DataDir {
                 // The number is a help for the reader, not needed.
                 let read = lock.read_to_string(&mut pid).is_ok();
                 let pid = pid.trim().to_owned();
-                return Err(DataDirError::InUse { path, pid: (read && !pid.is_empty()).then_some(pid) });
+                return Err(DataDirError::InUse {
+                    path,
+                    pid: (read && !pid.is_empty()).then_some(pid),
+                });
             }
             Err(TryLockError::Error(source)) => return Err(io(source)),
         }

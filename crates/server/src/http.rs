@@ -3,20 +3,18 @@
 
 use crate::listener::accept::Places;
 use axum::Router;
-use axum::body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use leveret_management::Client;
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
-use tower_service::Service as _;
 use tracing::{debug, warn};
 
 /// Connections of one HTTP listener. Dashboards and scrapers use a handful; each costs a task.
@@ -39,8 +37,9 @@ pub async fn run(
     closing: watch::Receiver<bool>,
 ) {
     let places = Places::new(HTTP_CONNECTIONS_MAX);
+    let mut told_full = None;
     loop {
-        let Some(place) = places.take().await else { return };
+        let Some(place) = places.take(&mut told_full).await else { return };
         let (stream, remote) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -62,6 +61,11 @@ pub async fn run(
     }
 }
 
+async fn told_to_close(closing: &mut watch::Receiver<bool>) {
+    // An error says that the sender is gone, which is the end as well.
+    let _told = closing.wait_for(|closing| *closing).await;
+}
+
 async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     remote: SocketAddr,
@@ -69,10 +73,10 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     mut closing: watch::Receiver<bool>,
 ) {
     let client = Client::new(remote);
+    let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(client);
-        let mut router = router.clone();
-        async move { Ok::<_, Infallible>(router.call(request.map(Body::new)).await.into_ok()) }
+        router.call(request)
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -81,7 +85,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     tokio::pin!(connection);
     let served = tokio::select! {
         served = connection.as_mut() => served,
-        _ = closing.wait_for(|closing| *closing) => {
+        () = told_to_close(&mut closing) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

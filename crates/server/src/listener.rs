@@ -15,7 +15,9 @@ use tokio::net::TcpListener;
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// The text is not an address.
-    #[error("`{text}` is not an address to listen on: write HOST:PORT, as in 0.0.0.0:5672, [::]:5672 or localhost:5672{hint}")]
+    #[error(
+        "`{text}` is not an address to listen on: write HOST:PORT, as in 0.0.0.0:5672, [::]:5672 or localhost:5672{hint}"
+    )]
     BadAddress {
         /// What was written.
         text: String,
@@ -48,7 +50,11 @@ fn advice(error: &std::io::Error) -> &'static str {
 ///
 /// # Errors
 /// When the system refuses.
-pub fn open(address: SocketAddr, backlog: u32, ipv6_only: bool) -> Result<TcpListener, ListenError> {
+pub fn open(
+    address: SocketAddr,
+    backlog: u32,
+    ipv6_only: bool,
+) -> Result<TcpListener, ListenError> {
     bind(address, backlog, ipv6_only).map_err(|source| ListenError::Refused { address, source })
 }
 

@@ -1,31 +1,10 @@
-//! The leveret binary: its commands.
+//! The `leveret` binary; everything is in the library beside it, so that tests can run a broker
+//! inside their own process.
 
-use std::io::Write;
-use std::process::ExitCode;
+/// Blocks of messages are made on one thread and freed on another, which this allocator is good at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-use clap::{Parser, Subcommand};
-
-mod perf;
-
-#[derive(Parser)]
-#[command(name = "leveret", version, about = "A message broker that takes RabbitMQ's place")]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    Perf(Box<perf::PerfArgs>),
-}
-
-fn main() -> ExitCode {
-    let Command::Perf(args) = Cli::parse().command;
-    match perf::run(&args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "leveret perf: {error}");
-            ExitCode::FAILURE
-        }
-    }
+fn main() -> std::process::ExitCode {
+    leveret_server::run()
 }

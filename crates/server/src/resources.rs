@@ -148,8 +148,7 @@ mod tests {
         let before = read(Path::new("/"));
         assert!(before.memory_used > 100_000, "{before:?}");
         assert!(before.disk_free.is_some(), "{before:?}");
-        let files: Vec<_> =
-            (0..50).map(|_| std::fs::File::open("/dev/null").unwrap()).collect();
+        let files: Vec<_> = (0..50).map(|_| std::fs::File::open("/dev/null").unwrap()).collect();
         // Other tests open and close a few at the same time.
         let after = read(Path::new("/")).descriptors_used;
         assert!(after >= before.descriptors_used + 30, "{before:?} {after}");

@@ -7,7 +7,7 @@ mod certificate;
 #[cfg(test)]
 mod tests;
 
-use crate::config::{Tls, Verify};
+use crate::config::{CertLoginFrom, Tls, Verify};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
@@ -53,13 +53,24 @@ pub struct TlsFacts {
     pub cipher: Option<String>,
     /// The client's verified certificate.
     pub certificate: Option<PeerCertificate>,
+    /// The user name that the certificate stands for in EXTERNAL.
+    pub login: Option<String>,
+}
+
+/// What TLS listeners accept with.
+#[derive(Clone)]
+pub struct Acceptor {
+    /// Shakes hands.
+    pub rustls: TlsAcceptor,
+    /// Which part of a certificate names the user.
+    pub login_from: CertLoginFrom,
 }
 
 /// Makes what TLS listeners accept with.
 ///
 /// # Errors
 /// When a file is missing or not what it should be.
-pub fn acceptor(tls: &Tls) -> Result<TlsAcceptor, TlsError> {
+pub fn acceptor(tls: &Tls) -> Result<Acceptor, TlsError> {
     let certfile = tls.certfile.as_deref().ok_or(TlsError::Unset("tls.certfile"))?;
     let keyfile = tls.keyfile.as_deref().ok_or(TlsError::Unset("tls.keyfile"))?;
     let chain = certificates("tls.certfile", certfile)?;
@@ -72,7 +83,8 @@ pub fn acceptor(tls: &Tls) -> Result<TlsAcceptor, TlsError> {
         Verify::VerifyNone => builder.with_no_client_auth(),
         Verify::VerifyPeer => builder.with_client_cert_verifier(verifier(tls, provider)?),
     };
-    Ok(TlsAcceptor::from(Arc::new(builder.with_single_cert(chain, key)?)))
+    let rustls = TlsAcceptor::from(Arc::new(builder.with_single_cert(chain, key)?));
+    Ok(Acceptor { rustls, login_from: tls.cert_login_from })
 }
 
 fn verifier(
@@ -90,10 +102,7 @@ fn verifier(
     verifier.build().map_err(|error| TlsError::Verifier(error.to_string()))
 }
 
-fn certificates(
-    key: &'static str,
-    path: &Path,
-) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let what = "certificates";
     let found: Vec<_> = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect)
@@ -116,7 +125,7 @@ fn pem_error(
 
 /// Reads what a finished handshake has settled.
 #[must_use]
-pub fn facts(session: &ServerConnection) -> TlsFacts {
+pub fn facts(session: &ServerConnection, login_from: CertLoginFrom) -> TlsFacts {
     use tokio_rustls::rustls::ProtocolVersion;
     let protocol = session.protocol_version().and_then(|version| match version {
         ProtocolVersion::TLSv1_3 => Some("tlsv1.3"),
@@ -128,5 +137,6 @@ pub fn facts(session: &ServerConnection) -> TlsFacts {
         .peer_certificates()
         .and_then(|chain| chain.first())
         .and_then(|certificate| PeerCertificate::read(certificate.as_ref()));
-    TlsFacts { protocol, cipher, certificate }
+    let login = certificate.as_ref().and_then(|own| own.login(login_from)).map(str::to_owned);
+    TlsFacts { protocol, cipher, certificate, login }
 }

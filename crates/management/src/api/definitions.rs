@@ -249,7 +249,7 @@ impl<'a> Import<'a> {
             let reason = format!("user '{name}' has neither a password nor a password hash");
             return Err(ApiError::bad_request(reason));
         }
-        let spec = super::users::spec(name, entry, self.hashed_with)?;
+        let spec = super::users::spec(self.app, name, entry, self.hashed_with)?;
         let mut commands = vec![Command::PutUser(spec)];
         if let Some(Value::Object(limits)) = entry.get("limits") {
             for (limit, value) in limits {

@@ -18,7 +18,7 @@ pub(super) async fn whoami(caller: Caller) -> Answer {
 
 pub(super) async fn list(State(app): State<App>, caller: Caller, query: ListQuery) -> Answer {
     caller.administrator()?;
-    query.reply(app.read(|topology| topology.users().map(|user| show(user)).collect()))
+    query.reply(app.read(|topology| topology.users().map(show).collect()))
 }
 
 pub(super) async fn without_permissions(
@@ -31,7 +31,7 @@ pub(super) async fn without_permissions(
         topology
             .users()
             .filter(|user| !topology.permissions().any(|own| own.user == user.name))
-            .map(|user| show(user))
+            .map(show)
             .collect()
     }))
 }
@@ -42,7 +42,7 @@ pub(super) async fn one(
     caller: Caller,
 ) -> Answer {
     caller.administrator()?;
-    let user = app.read(|topology| topology.user(&name).map(|user| show(user)));
+    let user = app.read(|topology| topology.user(&name).map(show));
     reply(user.ok_or_else(ApiError::not_found)?)
 }
 
@@ -53,7 +53,7 @@ pub(super) async fn put(
     fields: Fields,
 ) -> Answer {
     caller.administrator()?;
-    let spec = spec(&name, &fields, HashAlgorithm::default())?;
+    let spec = spec(&app, &name, &fields, HashAlgorithm::default())?;
     app.put(Command::PutUser(spec)).await
 }
 
@@ -61,6 +61,7 @@ pub(super) async fn put(
 /// without an algorithm was made with `hashed_with`.
 // rabbitmq: rabbit_auth_backend_internal put_user
 pub(super) fn spec(
+    app: &App,
     name: &str,
     fields: &Fields,
     hashed_with: HashAlgorithm,
@@ -72,9 +73,7 @@ pub(super) fn spec(
         (Some(_), Some(_)) => {
             return Err(ApiError::bad_request("both_password_and_password_hash_are_provided"));
         }
-        (Some(password), None) => {
-            Some(PasswordHash::new(HashAlgorithm::default(), password.as_bytes(), rand::random()))
-        }
+        (Some(password), None) => Some(hash(app, password)),
         (None, Some("") | None) => None,
         (None, Some(hash)) => {
             let algorithm = algorithm(fields, hashed_with)?;
@@ -85,6 +84,10 @@ pub(super) fn spec(
     };
     let tags = fields.words("tags")?.unwrap_or_default();
     Ok(UserSpec { name: name.into(), password, tags })
+}
+
+fn hash(app: &App, password: &str) -> PasswordHash {
+    PasswordHash::new(HashAlgorithm::default(), password.as_bytes(), (app.salt)())
 }
 
 fn algorithm(fields: &Fields, default: HashAlgorithm) -> Result<HashAlgorithm, ApiError> {
@@ -111,9 +114,13 @@ pub(super) async fn bulk_delete(State(app): State<App>, caller: Caller, fields: 
     no_content()
 }
 
-pub(super) async fn hash_password(Path(password): Path<String>, caller: Caller) -> Answer {
+pub(super) async fn hash_password(
+    State(app): State<App>,
+    Path(password): Path<String>,
+    caller: Caller,
+) -> Answer {
     caller.administrator()?;
-    let hash = PasswordHash::new(HashAlgorithm::default(), password.as_bytes(), rand::random());
+    let hash = hash(&app, &password);
     reply(json!({"ok": hash.to_base64()}))
 }
 

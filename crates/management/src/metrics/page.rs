@@ -41,10 +41,7 @@ impl Page {
         value: u64,
     ) {
         let gauge = IntGauge::with_opts(opts(name, help, labels));
-        self.add(gauge.map(|gauge| {
-            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
-            gauge
-        }));
+        self.add(gauge.inspect(|gauge| gauge.set(i64::try_from(value).unwrap_or(i64::MAX))));
     }
 
     pub(super) fn labelled_counter(
@@ -55,10 +52,7 @@ impl Page {
         value: u64,
     ) {
         let counter = IntCounter::with_opts(opts(name, help, labels));
-        self.add(counter.map(|counter| {
-            counter.inc_by(value);
-            counter
-        }));
+        self.add(counter.inspect(|counter| counter.inc_by(value)));
     }
 
     fn add<C: Collector>(&mut self, collector: prometheus::Result<C>) {

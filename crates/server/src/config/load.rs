@@ -289,7 +289,8 @@ fn host_name() -> String {
 
 /// What no single value shows.
 fn check(config: &Config) -> Result<(), ConfigError> {
-    let unusable = |key, reason: &str| Err(ConfigError::Unusable { key, reason: reason.to_owned() });
+    let unusable =
+        |key, reason: &str| Err(ConfigError::Unusable { key, reason: reason.to_owned() });
     let tls = &config.tls;
     let tls_wanted = !config.amqp.tls_listen.is_empty() || !config.management.tls_listen.is_empty();
     if tls_wanted && (tls.certfile.is_none() || tls.keyfile.is_none()) {
@@ -299,7 +300,10 @@ fn check(config: &Config) -> Result<(), ConfigError> {
         );
     }
     if tls_wanted && tls.verify == Verify::VerifyPeer && tls.cacertfile.is_none() {
-        return unusable("tls.verify", "verify_peer needs tls.cacertfile, the authorities to trust");
+        return unusable(
+            "tls.verify",
+            "verify_peer needs tls.cacertfile, the authorities to trust",
+        );
     }
     if tls.fail_if_no_peer_cert && tls.verify == Verify::VerifyNone {
         return unusable("tls.fail_if_no_peer_cert", "it has no effect without verify_peer");

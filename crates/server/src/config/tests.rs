@@ -57,8 +57,7 @@ fn environment_beats_file_and_flags_beat_both() {
     );
     let environment =
         [("LEVERET_NODE_NAME", "env@h"), ("LEVERET_AMQP_LISTEN", "127.0.0.1:2, [::1]:2")];
-    let flags =
-        Flags { amqp_listen: vec!["127.0.0.1:3".to_owned()], ..Flags::default() };
+    let flags = Flags { amqp_listen: vec!["127.0.0.1:3".to_owned()], ..Flags::default() };
     let config = with(Some(&file.0), &environment, &Flags::default()).unwrap().config;
     assert_eq!(config.data_dir, Path::new("/file"));
     assert_eq!(config.node_name, "env@h");
@@ -74,8 +73,12 @@ fn an_unknown_key_is_refused_and_the_nearest_is_named() {
     for (name, text, key, meant) in [
         ("typo", "[amqp]\nlistn = 'x'\n", "amqp.listn", "amqp.listen"),
         ("place", "listen = 'x'\n", "listen", "amqp.listen"),
-        ("words", "[resources]\nmemory_high_watermark = 0.4\n", "resources.memory_high_watermark",
-         "resources.vm_memory_high_watermark"),
+        (
+            "words",
+            "[resources]\nmemory_high_watermark = 0.4\n",
+            "resources.memory_high_watermark",
+            "resources.vm_memory_high_watermark",
+        ),
     ] {
         let error = of_file(name, text).unwrap_err();
         assert!(
@@ -133,9 +136,14 @@ fn every_key_has_a_variable_of_the_right_kind() {
 
 #[test]
 fn sizes_are_read_as_rabbitmq_reads_them() {
-    for (text, bytes) in
-        [("0", 0), ("512", 512), ("50MB", 50_000_000), ("2GiB", 2 << 30), ("64 kB", 64_000), ("1k", 1000)]
-    {
+    for (text, bytes) in [
+        ("0", 0),
+        ("512", 512),
+        ("50MB", 50_000_000),
+        ("2GiB", 2 << 30),
+        ("64 kB", 64_000),
+        ("1k", 1000),
+    ] {
         assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
     }
     for text in ["", "MB", "5 miles", "-1", "99999999999TB"] {

@@ -2,13 +2,12 @@
 //! Errors of one client never end a loop; running out of descriptors slows it down.
 
 use crate::connection_task::{self, Context, Peer};
-use crate::tls;
+use crate::tls::{self, Acceptor};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
 /// How long the loop rests when the system has no descriptor left: long enough for others to be
@@ -53,7 +52,7 @@ impl Places {
             return Some(place);
         }
         if told.is_none_or(|at| at.elapsed() > FULL_TOLD_EVERY) {
-            *told = Some(Instant::now());
+            *told = Some(now());
             warn!(
                 places = self.n,
                 "no place for another client connection; new ones wait until one closes"
@@ -61,6 +60,11 @@ impl Places {
         }
         Arc::clone(&self.free).acquire_owned().await.ok()
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "only how often the log repeats itself")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 /// More sockets than any machine serves; keeps the count in 32 bits.
@@ -72,7 +76,7 @@ const FULL_TOLD_EVERY: Duration = Duration::from_secs(10);
 /// Accepts until the task is dropped. With `tls` every stream is a TLS stream.
 pub async fn run(
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Acceptor>,
     places: Places,
     context: Arc<Context>,
 ) {
@@ -112,7 +116,7 @@ fn is_exhausted(error: &std::io::Error) -> bool {
 fn start(
     stream: TcpStream,
     remote: SocketAddr,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Acceptor>,
     place: OwnedSemaphorePermit,
     context: Arc<Context>,
 ) {
@@ -135,15 +139,10 @@ fn unmapped(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-async fn serve_tls(
-    stream: TcpStream,
-    mut peer: Peer,
-    acceptor: TlsAcceptor,
-    context: Arc<Context>,
-) {
-    match tokio::time::timeout(TLS_HANDSHAKE_MAX, acceptor.accept(stream)).await {
+async fn serve_tls(stream: TcpStream, mut peer: Peer, acceptor: Acceptor, context: Arc<Context>) {
+    match tokio::time::timeout(TLS_HANDSHAKE_MAX, acceptor.rustls.accept(stream)).await {
         Ok(Ok(stream)) => {
-            peer.tls = Some(tls::facts(stream.get_ref().1));
+            peer.tls = Some(tls::facts(stream.get_ref().1, acceptor.login_from));
             connection_task::serve(stream, peer, context).await;
         }
         Ok(Err(error)) => warn!(client = %peer.remote, %error, "TLS handshake failed"),

@@ -25,15 +25,10 @@ pub fn resolve(texts: &[String]) -> Result<Vec<Listen>, ListenError> {
             }
         }
     }
-    let taken = |port| {
-        port != 0 && addresses.iter().any(|a| a.is_ipv4() && a.port() == port)
-    };
+    let taken = |port| port != 0 && addresses.iter().any(|a| a.is_ipv4() && a.port() == port);
     Ok(addresses
         .iter()
-        .map(|&address| Listen {
-            address,
-            ipv6_only: address.is_ipv6() && taken(address.port()),
-        })
+        .map(|&address| Listen { address, ipv6_only: address.is_ipv6() && taken(address.port()) })
         .collect())
 }
 

@@ -113,14 +113,14 @@ fn distinguished_name(parts: &[(DnType, &str)]) -> DistinguishedName {
 }
 
 /// Shakes hands, carries one byte each way, and returns what the server knows then.
-async fn handshake(acceptor: TlsAcceptor, connector: TlsConnector) -> std::io::Result<TlsFacts> {
+async fn handshake(acceptor: Acceptor, connector: TlsConnector) -> std::io::Result<TlsFacts> {
     let (near, far) = duplex(16 * 1024);
     let server = async {
-        let mut stream = acceptor.accept(far).await?;
+        let mut stream = acceptor.rustls.accept(far).await?;
         let byte = stream.read_u8().await?;
         stream.write_u8(byte + 1).await?;
         stream.flush().await?;
-        Ok::<_, std::io::Error>(facts(stream.get_ref().1))
+        Ok::<_, std::io::Error>(facts(stream.get_ref().1, acceptor.login_from))
     };
     let client = async {
         let name = ServerName::try_from("localhost").unwrap();
@@ -147,12 +147,18 @@ async fn a_client_without_certificate_is_served_and_has_no_name() {
 #[tokio::test]
 async fn a_verified_client_is_known_by_its_subject() {
     let files = Files::new("mutual");
-    let acceptor = acceptor(&files.mutual(true)).unwrap();
+    let mut tls = files.mutual(true);
+    tls.cert_login_from = CertLoginFrom::CommonName;
+    let acceptor = acceptor(&tls).unwrap();
     let facts = handshake(acceptor, files.client(true)).await.unwrap();
+    assert_eq!(facts.login.as_deref(), Some("reader"));
     let certificate = facts.certificate.unwrap();
     assert_eq!(certificate.subject, r"CN=reader,O=Hare\, Inc,C=DE");
     assert_eq!(certificate.issuer, "CN=Test authority");
-    assert_eq!(certificate.login(CertLoginFrom::DistinguishedName), Some(r"CN=reader,O=Hare\, Inc,C=DE"));
+    assert_eq!(
+        certificate.login(CertLoginFrom::DistinguishedName),
+        Some(r"CN=reader,O=Hare\, Inc,C=DE")
+    );
     assert_eq!(certificate.login(CertLoginFrom::CommonName), Some("reader"));
     assert!(certificate.validity.contains("Z - "), "{}", certificate.validity);
 }

@@ -1,0 +1,35 @@
+//! The `leveret` program: sockets, threads, time and configuration for the parts that have none of
+//! these. No rule of the broker is here.
+//!
+//! ```text
+//!  main ─▶ cli ─▶ config ─▶ server ─┬─▶ listener ─▶ connection_task   one task per client
+//!                                   ├─▶ http ─▶ management's routers
+//!                                   └─▶ timers: deadlines of queues, alarms
+//! ```
+//!
+//! Start reading at [`server::Server::start`].
+
+#![forbid(unsafe_code)]
+
+pub mod alarms;
+mod banner;
+mod cli;
+pub mod clock;
+pub mod config;
+pub mod connection_task;
+pub mod data_dir;
+mod door;
+pub mod http;
+pub mod listener;
+pub mod logging;
+#[expect(clippy::disallowed_methods, reason = "a load generator measures real time")]
+mod perf;
+mod process_view;
+mod program;
+pub mod resources;
+pub mod server;
+pub mod signals;
+mod timers;
+pub mod tls;
+
+pub use program::run;

@@ -1,0 +1,77 @@
+//! From the command line to an exit code: reads the configuration, starts the log and the threads,
+//! runs the broker until it is told to end.
+
+use crate::banner;
+use crate::cli::{Cli, Command, Serve};
+use crate::config::Config;
+use crate::server::Server;
+use crate::signals::{INTERRUPTED, Signals};
+use crate::{logging, perf, resources};
+use anyhow::Context as _;
+use clap::Parser as _;
+use std::io::Write as _;
+use std::process::ExitCode;
+use tracing::{info, warn};
+
+/// Runs the program with the arguments of the process and returns what it ends with: 0 when it did
+/// what it was asked, 1 when it could not, 2 when the command line was wrong, 130 when it was
+/// interrupted twice.
+#[must_use]
+pub fn run() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Serve(options) => serve(&options),
+        Command::Perf(options) => {
+            perf::run(&options).map(|()| ExitCode::SUCCESS).map_err(anyhow::Error::from)
+        }
+    };
+    done.unwrap_or_else(|error| {
+        // The log may not have begun, and this is for the person at the terminal.
+        let _unheard = writeln!(std::io::stderr(), "leveret: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn serve(options: &Serve) -> anyhow::Result<ExitCode> {
+    let loaded = options.load(environment())?;
+    logging::start(&loaded.config.log)?;
+    for warning in &loaded.warnings {
+        warn!("{warning}");
+    }
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.enable_all().thread_name("leveret");
+    if loaded.config.worker_threads > 0 {
+        runtime.worker_threads(loaded.config.worker_threads);
+    }
+    let runtime = runtime.build().context("cannot start threads")?;
+    let code = runtime.block_on(serve_until_told(loaded.config));
+    // Tasks that still run, such as an idle HTTP connection, do not hold up the end.
+    runtime.shutdown_background();
+    code
+}
+
+/// The environment as far as it is text; what is not text is no configuration of ours.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+async fn serve_until_told(config: Config) -> anyhow::Result<ExitCode> {
+    // Before anything is opened, so that no signal ends the process half way.
+    let mut signals = Signals::new().context("cannot listen to signals")?;
+    let limit = resources::raise_descriptor_limit();
+    let log = config.log.format;
+    let server = Server::start(config).await?;
+    banner::show(&server.facts(), log, resources::descriptor_warning(limit));
+    let name = signals.end_requested().await;
+    info!("{name}: ending; no new clients, and those connected are told so");
+    tokio::select! {
+        left = server.shutdown() => {
+            if left > 0 {
+                warn!(connections = left, "clients that did not answer were cut off");
+            }
+            info!("ended");
+            Ok(ExitCode::SUCCESS)
+        }
+        () = signals.end_demanded() => Ok(ExitCode::from(INTERRUPTED)),
+    }
+}

@@ -1,0 +1,255 @@
+//! Starting a broker. Everything that can be wrong with the configuration is found before the first
+//! client can come in, and said in words for the person who starts it.
+
+use super::{Protocol, Server, ServerFacts};
+use crate::alarms::Thresholds;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::connection_task::Context;
+use crate::data_dir::{DataDir, DataDirError};
+use crate::door::Door;
+use crate::listener::accept::{self, Places};
+use crate::listener::{self, ListenError, address};
+use crate::process_view::{ProcessFacts, ProcessView};
+use crate::tls::{self, TlsError};
+use crate::{http, resources, timers};
+use leveret_engine::auth::{HashAlgorithm, PasswordHash};
+use leveret_engine::limits::TopologyLimits;
+use leveret_engine::topology::{Topology, TopologyConfig, default_commands};
+use leveret_engine::view::Registry;
+use leveret_engine::{BrokerError, Timestamp};
+use leveret_node::{Node, NodeConfig};
+use leveret_protocol::{ConnectionConfig, Mechanism};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+/// Why a broker does not start. The text is for the person who starts it.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// A listener cannot be opened.
+    #[error("{key}: {source}")]
+    Listen {
+        /// The configuration key.
+        key: &'static str,
+        /// Why.
+        source: ListenError,
+    },
+    /// TLS cannot be offered.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The default user or vhost cannot be created.
+    #[error("the default user and vhost cannot be created: {0}")]
+    Defaults(BrokerError),
+}
+
+/// An open listener.
+struct Open {
+    protocol: Protocol,
+    address: SocketAddr,
+    socket: TcpListener,
+}
+
+impl Server {
+    /// Starts a broker. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The first thing that a person must correct; nothing is left running then.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let config = Arc::new(config);
+        let data_dir = DataDir::take(&config.data_dir)?;
+        let tls = acceptor(&config)?;
+        let listeners = open(&config)?;
+        let facts = facts(&config, &data_dir, &listeners);
+        let clock = Arc::new(Clock::start());
+        let node = node(&config, clock.now())?;
+        let sockets = resources::sockets_max(resources::descriptor_limit());
+        let view = Arc::new(view(&config, &facts, (&node, &clock), sockets));
+        // Before the first client, so that an alarm holds from the first message on.
+        timers::look(&node, &view, view.data_dir(), view.thresholds());
+        let (closing, _) = watch::channel(false);
+        let mut server = Self {
+            node: Arc::clone(&node),
+            facts,
+            places: Places::new(sockets),
+            accepting: JoinSet::new(),
+            others: JoinSet::new(),
+            closing,
+            _data_dir: data_dir,
+        };
+        let door = Door { node: Arc::clone(&node), clock: Arc::clone(&clock) };
+        let state = leveret_management::State {
+            registry: Arc::clone(&node) as Arc<dyn Registry>,
+            node: Arc::clone(&view) as _,
+            propose: Arc::new(door),
+            body_bytes_max: config.management.max_body_size.0 as usize,
+            salt: random,
+        };
+        server.others.spawn(timers::deadlines(Arc::clone(&node), Arc::clone(&clock)));
+        server.others.spawn(timers::alarms(Arc::clone(&node), view, Arc::clone(&config)));
+        let context = Arc::new(Context { node, clock });
+        for listener in listeners {
+            server.serve(listener, tls.clone(), &state, &context);
+        }
+        Ok(server)
+    }
+
+    fn serve(
+        &mut self,
+        listener: Open,
+        tls: Option<tls::Acceptor>,
+        state: &leveret_management::State,
+        context: &Arc<Context>,
+    ) {
+        let Open { protocol, socket, .. } = listener;
+        match protocol {
+            Protocol::Amqp | Protocol::Amqps => {
+                let tls = tls.filter(|_| protocol == Protocol::Amqps);
+                let (places, context) = (self.places.clone(), Arc::clone(context));
+                self.accepting.spawn(accept::run(socket, tls, places, context));
+            }
+            Protocol::Http | Protocol::Https => {
+                let tls = tls.filter(|_| protocol == Protocol::Https).map(|tls| tls.rustls);
+                self.serve_http(socket, tls, leveret_management::router(state.clone()));
+            }
+            Protocol::Prometheus => {
+                self.serve_http(socket, None, leveret_management::metrics_router(state.clone()));
+            }
+        }
+    }
+
+    fn serve_http(&mut self, socket: TcpListener, tls: Option<TlsAcceptor>, router: axum::Router) {
+        self.others.spawn(http::run(socket, tls, router, self.closing.subscribe()));
+    }
+}
+
+fn acceptor(config: &Config) -> Result<Option<tls::Acceptor>, TlsError> {
+    if config.amqp.tls_listen.is_empty() && config.management.tls_listen.is_empty() {
+        return Ok(None);
+    }
+    tls::acceptor(&config.tls).map(Some)
+}
+
+/// Opens every listener.
+fn open(config: &Config) -> Result<Vec<Open>, StartError> {
+    let mut all = Vec::new();
+    for (key, protocol, texts) in [
+        ("amqp.listen", Protocol::Amqp, &config.amqp.listen),
+        ("amqp.tls_listen", Protocol::Amqps, &config.amqp.tls_listen),
+        ("management.listen", Protocol::Http, &config.management.listen),
+        ("management.tls_listen", Protocol::Https, &config.management.tls_listen),
+        ("prometheus.listen", Protocol::Prometheus, &config.prometheus.listen),
+    ] {
+        let failed = |source| StartError::Listen { key, source };
+        for listen in address::resolve(texts).map_err(failed)? {
+            let socket = listener::open(listen.address, config.amqp.backlog, listen.ipv6_only)
+                .map_err(failed)?;
+            // The port may have been left to the system.
+            let address = socket.local_addr().unwrap_or(listen.address);
+            all.push(Open { protocol, address, socket });
+        }
+    }
+    Ok(all)
+}
+
+fn facts(config: &Config, data_dir: &DataDir, listeners: &[Open]) -> ServerFacts {
+    let auth = &config.auth;
+    ServerFacts {
+        node_name: config.node_name.clone(),
+        data_dir: data_dir.path().to_owned(),
+        default_user: auth.default_user.clone(),
+        well_known_password: auth.default_user == "guest" && auth.default_pass.0 == "guest",
+        loopback_only: auth.loopback_users.contains(&auth.default_user),
+        listeners: listeners.iter().map(|open| (open.protocol, open.address)).collect(),
+    }
+}
+
+fn node(config: &Config, now: Timestamp) -> Result<Arc<Node>, StartError> {
+    let topology = topology(config, now).map_err(StartError::Defaults)?;
+    let config = NodeConfig {
+        connection: connection_config(config),
+        seed: random(),
+        connection_max: some(config.amqp.connection_max),
+        topology,
+    };
+    Ok(Node::new(config, now))
+}
+
+/// What must not be guessed: salts, and the seed of names that the node makes up.
+#[expect(clippy::disallowed_methods, reason = "the server is where randomness comes from")]
+fn random<const N: usize>() -> [u8; N] {
+    rand::random()
+}
+
+/// 0 stands for no limit in the configuration.
+fn some(limit: u64) -> Option<u64> {
+    (limit > 0).then_some(limit)
+}
+
+fn topology(config: &Config, now: Timestamp) -> Result<Topology, BrokerError> {
+    let limits = TopologyLimits {
+        queues: some(config.limits.cluster_queue_limit),
+        exchanges: some(config.limits.cluster_exchange_limit),
+        vhosts: some(config.limits.vhost_max),
+        ..TopologyLimits::default()
+    };
+    let auth = &config.auth;
+    let loopback_users = auth.loopback_users.iter().map(|name| name.as_str().into()).collect();
+    // Seconds count the starts well enough: nobody starts a broker twice within one.
+    let boot = now.seconds() as u32;
+    let mut topology = Topology::new(TopologyConfig { limits, loopback_users, boot });
+    let password = auth.default_pass.0.as_bytes();
+    let password = PasswordHash::new(HashAlgorithm::default(), password, random());
+    let (vhost, user) = (auth.default_vhost.as_str().into(), auth.default_user.as_str().into());
+    for command in default_commands(&vhost, &user, password, vec!["administrator".into()]) {
+        topology.apply(&command, now)?;
+    }
+    Ok(topology)
+}
+
+fn connection_config(config: &Config) -> ConnectionConfig {
+    let amqp = &config.amqp;
+    let mut mechanisms = vec![Mechanism::Plain, Mechanism::AmqPlain];
+    if config.tls.verify == crate::config::Verify::VerifyPeer {
+        mechanisms.push(Mechanism::External);
+    }
+    ConnectionConfig {
+        cluster_name: config.node_name.clone(),
+        mechanisms,
+        channel_max: amqp.channel_max,
+        frame_max: amqp.frame_max,
+        heartbeat: amqp.heartbeat,
+        handshake_timeout_ms: amqp.handshake_timeout,
+        max_message_size: amqp.max_message_size.0,
+        consumer_max_per_channel: (amqp.consumer_max_per_channel > 0)
+            .then_some(amqp.consumer_max_per_channel),
+        default_consumer_prefetch: amqp.default_consumer_prefetch,
+        consumer_timeout_ms: some(amqp.consumer_timeout),
+        ..ConnectionConfig::default()
+    }
+}
+
+fn view(
+    config: &Config,
+    facts: &ServerFacts,
+    (node, clock): (&Arc<Node>, &Arc<Clock>),
+    sockets: u64,
+) -> ProcessView {
+    let thresholds = Thresholds::new(config, resources::memory_total());
+    let facts = ProcessFacts {
+        name: facts.node_name.clone(),
+        product_version: ConnectionConfig::default().product_version,
+        data_dir: facts.data_dir.clone(),
+        thresholds,
+        connection_max: some(config.amqp.connection_max),
+        sockets_total: sockets,
+        listeners: facts.views(),
+    };
+    ProcessView::new(Arc::clone(node), Arc::clone(clock), facts)
+}
