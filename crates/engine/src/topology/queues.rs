@@ -130,10 +130,10 @@ fn check_properties(declare: &QueueDeclare, kind: QueueKind) -> Result<(), Broke
     if declare.server_named {
         return Err(BrokerError::ServerNamed(kind));
     }
-    let wrong = if declare.exclusive_owner.is_some() {
-        Some("exclusive-owner")
-    } else if declare.auto_delete {
+    let wrong = if declare.auto_delete {
         Some("auto-delete")
+    } else if declare.exclusive_owner.is_some() {
+        Some("exclusive-owner")
     } else if !declare.durable {
         Some("non-durable")
     } else {
@@ -223,6 +223,11 @@ impl Topology {
         };
         self.ids.restored(id);
         let vhost = self.vhost_mut(&declare.vhost)?;
+        let mut arguments = declare.arguments.clone();
+        // rabbitmq: a default type is written into the arguments
+        if kind != QueueKind::default() && !arguments.contains_key(QUEUE_TYPE) {
+            arguments.insert(QUEUE_TYPE, kind.name());
+        }
         let queue = QueueMeta {
             id,
             vhost: vhost.info.name.clone(),
@@ -231,7 +236,7 @@ impl Topology {
             auto_delete: declare.auto_delete,
             kind,
             exclusive_owner: declare.exclusive_owner,
-            arguments: declare.arguments.clone(),
+            arguments,
             settings: crate::settings::QueueSettings::default(),
             policy: None,
             operator_policy: None,

@@ -57,6 +57,10 @@ impl Vhost {
         self.snapshot_exchanges(out);
         self.snapshot_queues(out);
         self.snapshot_bindings(out);
+        // After the queues: the default does not change what was declared before it was set.
+        if self.info.default_queue_type.is_some() {
+            out.push(Command::PutVhost(self.spec()));
+        }
         // After the queues: a limit that is lower than what exists does not remove it.
         let limits = [
             (VhostLimit::Connections, self.limits.connections),
@@ -69,14 +73,18 @@ impl Vhost {
         }
     }
 
-    fn snapshot_info(&self, out: &mut Vec<Command>) {
-        out.push(Command::PutVhost(VhostSpec {
+    fn spec(&self) -> VhostSpec {
+        VhostSpec {
             name: self.info.name.clone(),
             description: self.info.description.clone(),
             tags: self.info.tags.clone(),
             default_queue_type: self.info.default_queue_type,
             protected: self.info.protected,
-        }));
+        }
+    }
+
+    fn snapshot_info(&self, out: &mut Vec<Command>) {
+        out.push(Command::PutVhost(VhostSpec { default_queue_type: None, ..self.spec() }));
         if self.info.tracing {
             out.push(Command::SetTracing { vhost: self.info.name.clone(), on: true });
         }
@@ -134,8 +142,7 @@ impl Vhost {
                 durable: true,
                 exclusive_owner: None,
                 auto_delete: queue.auto_delete,
-                // The type stands for itself: the vhost's default may have changed since.
-                arguments: queue.shown_arguments(),
+                arguments: queue.arguments.clone(),
                 user: queue.created_by.clone(),
                 id: Some(queue.id),
             }));
