@@ -19,11 +19,13 @@ impl Queue {
             return;
         }
         let Some(mut consumers) = self.consumers.take() else { return };
-        while let Some((key, alone)) = consumers.next_turn() {
-            let want = if alone { consumers.get(key).map_or(0, |c| c.room()) } else { SCAN };
-            let Some((level, range)) = self.head(want, expired_by, fx) else { break };
-            if alone {
-                self.assign_run(&mut consumers, key, level, range, fx);
+        while consumers.any_eligible() {
+            let alone = consumers.alone().map(|consumer| consumer.room());
+            let Some((level, range)) = self.head(alone.unwrap_or(SCAN), expired_by, fx) else {
+                break;
+            };
+            if alone.is_some() {
+                self.assign_run(&mut consumers, level, range, fx);
             } else {
                 self.assign_in_turn(&mut consumers, level, range, fx);
             }
@@ -62,33 +64,33 @@ impl Queue {
         }
     }
 
-    /// Hands as much of a run as fits to one consumer.
+    /// Hands as much of a run as fits to the one consumer whose turn it is.
     fn assign_run(
         &mut self,
         consumers: &mut Consumers,
-        key: u32,
         at: usize,
         range: Range<u64>,
         fx: &mut Effects,
     ) {
         let level = &mut self.levels[at];
-        let (Some(consumer), Some(piece)) = (consumers.get_mut(key), level.piece(range)) else {
-            return;
-        };
-        let fits = piece.block.fill(piece.records(), consumer.byte_room());
-        let n = consumer.take_credit(fits);
-        if n > 0 {
-            let bytes = piece.block.body_bytes(piece.first..piece.first + n);
-            let start = piece.start;
-            let no_ack = consumer.spec.no_ack;
-            consumer.assign(Seq::new(level.priority, start), n, bytes, fx);
-            level.assign(start..start + u64::from(n));
-            self.leave_ready(Amount { n: u64::from(n), bytes }, no_ack);
-        }
-        consumers.end_turn(n < fits);
+        let Some(piece) = level.piece(range) else { return };
+        let (mut amount, mut no_ack) = (Amount::default(), false);
+        consumers.turn(|consumer| {
+            let fits = piece.block.fill(piece.records(), consumer.byte_room());
+            let n = consumer.take_credit(fits);
+            if n > 0 {
+                let bytes = piece.block.body_bytes(piece.first..piece.first + n);
+                consumer.assign(Seq::new(level.priority, piece.start), n, bytes, fx);
+                (amount, no_ack) = (Amount { n: u64::from(n), bytes }, consumer.spec.no_ack);
+            }
+            n < fits
+        });
+        let start = piece.start;
+        level.assign(start..start + amount.n);
+        self.leave_ready(amount, no_ack);
     }
 
-    /// Hands a run out, one message to each in turn, until the run or those who take turns end.
+    /// Hands a run out, one message to each in turn, until the run ends or one is left alone.
     fn assign_in_turn(
         &mut self,
         consumers: &mut Consumers,
@@ -98,25 +100,24 @@ impl Queue {
     ) {
         let level = &self.levels[at];
         let Some(piece) = level.piece(range) else { return };
-        let (start, priority) = (piece.start, level.priority);
         let (mut with_ack, mut without) = (Amount::default(), Amount::default());
-        let mut record = piece.first;
-        while record < piece.first + piece.n {
-            let Some((key, false)) = consumers.next_turn() else { break };
-            let Some(consumer) = consumers.get_mut(key) else { break };
-            let granted = consumer.take_credit(1) == 1;
-            if granted {
-                let bytes = piece.block.body_bytes(record..record + 1);
-                let position = start + u64::from(record - piece.first);
-                consumer.assign(Seq::new(priority, position), 1, bytes, fx);
+        let mut n = 0;
+        while n < piece.n && consumers.several_eligible() {
+            let bytes = piece.block.body_bytes(piece.first + n..piece.first + n + 1);
+            let seq = Seq::new(level.priority, piece.start + u64::from(n));
+            consumers.turn(|consumer| {
+                if consumer.take_credit(1) == 0 {
+                    return true;
+                }
+                consumer.assign(seq, 1, bytes, fx);
                 let sum = if consumer.spec.no_ack { &mut without } else { &mut with_ack };
                 *sum += Amount { n: 1, bytes };
-                record += 1;
-            }
-            consumers.end_turn(!granted);
+                n += 1;
+                false
+            });
         }
-        let n = with_ack.n + without.n;
-        self.levels[at].assign(start..start + n);
+        let start = piece.start;
+        self.levels[at].assign(start..start + u64::from(n));
         self.leave_ready(with_ack, false);
         self.leave_ready(without, true);
     }

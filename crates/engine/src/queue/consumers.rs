@@ -336,21 +336,33 @@ impl Consumers {
         }
     }
 
-    /// Whose turn it is, and whether no other consumer has the same right to it.
-    pub(super) fn next_turn(&self) -> Option<(u32, bool)> {
+    /// The consumer whose turn it is, if no other has the same right to it.
+    pub(super) fn alone(&mut self) -> Option<&mut Consumer> {
         let ring = self.rings.iter().find(|ring| !ring.turns.is_empty())?;
-        Some((*ring.turns.front()?, ring.turns.len() == 1))
+        let key = *ring.turns.front().filter(|_| ring.turns.len() == 1)?;
+        self.get_mut(key)
     }
 
-    /// Ends the turn of the consumer that [`Self::next_turn`] named: it goes to the end of its
-    /// ring, or out of it if it is no longer eligible or was `refused` credit.
-    pub(super) fn end_turn(&mut self, refused: bool) {
+    /// Whether several have the same right to the next message.
+    pub(super) fn several_eligible(&self) -> bool {
+        let ring = self.rings.iter().find(|ring| !ring.turns.is_empty());
+        ring.is_some_and(|ring| ring.turns.len() > 1)
+    }
+
+    /// Whether anybody is eligible.
+    pub(super) fn any_eligible(&self) -> bool {
+        self.rings.iter().any(|ring| !ring.turns.is_empty())
+    }
+
+    /// Gives the consumer whose turn it is to `hand`, which says whether it was refused credit.
+    /// Then it goes to the end of its ring, or out of it if it is no longer eligible.
+    pub(super) fn turn(&mut self, hand: impl FnOnce(&mut Consumer) -> bool) {
         let Some(ring) = self.rings.iter_mut().find(|ring| !ring.turns.is_empty()) else { return };
         let Some(key) = ring.turns.pop_front() else { return };
         let Some(consumer) = self.entries.get_mut(key as usize).and_then(Option::as_mut) else {
             return;
         };
-        if refused || consumer.room() == 0 {
+        if hand(consumer) || consumer.room() == 0 {
             consumer.in_ring = false;
         } else {
             ring.turns.push_back(key);

@@ -91,10 +91,6 @@ impl Level {
         self.next
     }
 
-    pub(super) fn n_ready(&self) -> u64 {
-        self.next - self.read + self.returned.len()
-    }
-
     pub(super) fn any_expires(&self) -> bool {
         self.any_expires
     }

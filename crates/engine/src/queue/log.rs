@@ -135,7 +135,11 @@ impl Queue {
                 }
                 return copied;
             }
-            Op::Ack(range) => self.stats.finished += self.finish(range),
+            Op::Ack(ranges) => {
+                for range in ranges {
+                    self.stats.finished += self.finish(range);
+                }
+            }
             Op::Drop { range, reason } => {
                 let n = self.finish(range);
                 *self.dropped_counter(reason) += n;

@@ -7,11 +7,15 @@ use crate::dead_letter::DeathReason;
 use crate::ids::Seq;
 use crate::ids::SeqRange;
 use crate::time::Timestamp;
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// The number of an op of a queue that keeps a log: 1, 2, 3, ...
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OpIndex(pub u64);
+
+/// What an ack is about: one range as a rule, and then without an allocation.
+pub type AckRanges = SmallVec<[SeqRange; 1]>;
 
 /// A lasting change of a queue.
 #[derive(Clone, Debug)]
@@ -25,8 +29,8 @@ pub enum Op {
         /// The records.
         block: Arc<Block>,
     },
-    /// Consumers are done with these.
-    Ack(SeqRange),
+    /// Consumers are done with these; one op for all that is settled together.
+    Ack(AckRanges),
     /// These left the queue without a consumer.
     Drop {
         /// Which.

@@ -1,6 +1,7 @@
 //! What consumers say about messages they took: done, again, or not at all. Hot path for acks.
 
 use super::consumers::Consumers;
+use super::ops::AckRanges;
 use super::{DropReason, Effects, Op, Queue, positions, seq_range};
 use crate::dead_letter::DeadLetter;
 use crate::ids::{ConsumerId, SeqRange};
@@ -70,9 +71,13 @@ impl Queue {
     ) {
         let mut given_back = false;
         let mut rest = settles;
+        let mut acked = AckRanges::new();
         while let Some((settle, after)) = next_run(rest) {
             rest = after;
-            self.settle_one(&settle, fx);
+            if settle.how != Settlement::Ack {
+                self.emit_acks(&mut acked, fx);
+            }
+            self.settle_one(&settle, &mut acked, fx);
             given_back |= matches!(settle.how, Settlement::Requeue | Settlement::RequeueFailed);
             if let (Some(consumers), Some(id)) = (&mut consumers, settle.consumer)
                 && let Some(key) = consumers.key(id)
@@ -80,6 +85,7 @@ impl Queue {
                 consumers.settled(key, settle.range.n);
             }
         }
+        self.emit_acks(&mut acked, fx);
         if given_back {
             // rabbitmq: the limit is met before what came back is handed out again.
             self.drop_excess(fx);
@@ -87,27 +93,36 @@ impl Queue {
         }
     }
 
-    fn settle_one(&mut self, settle: &Settle, fx: &mut Effects) {
+    fn emit_acks(&mut self, acked: &mut AckRanges, fx: &mut Effects) {
+        if !acked.is_empty() {
+            self.stats.acked += acked.iter().map(|range| u64::from(range.n)).sum::<u64>();
+            self.emit(Op::Ack(std::mem::take(acked)), fx);
+        }
+    }
+
+    fn settle_one(&mut self, settle: &Settle, acked: &mut AckRanges, fx: &mut Effects) {
         let Some(at) = self.level_index(settle.range.first.level()) else { return };
         let range = positions(settle.range);
         if self.levels[at].is_plainly_out(&range) {
-            return self.settle_part(at, range, settle.how, fx);
+            return self.settle_part(at, range, settle.how, acked, fx);
         }
         let mut parts = Vec::new();
         self.levels[at].out_parts(range, &mut parts);
         for part in parts {
-            self.settle_part(at, part, settle.how, fx);
+            self.settle_part(at, part, settle.how, acked, fx);
         }
     }
 
-    fn settle_part(&mut self, at: usize, part: Range<u64>, how: Settlement, fx: &mut Effects) {
-        let n = part.end - part.start;
+    fn settle_part(
+        &mut self,
+        at: usize,
+        part: Range<u64>,
+        how: Settlement,
+        acked: &mut AckRanges,
+        fx: &mut Effects,
+    ) {
         match how {
-            Settlement::Ack => {
-                self.stats.acked += n;
-                let range = seq_range(self.levels[at].priority, &part);
-                self.emit(Op::Ack(range), fx);
-            }
+            Settlement::Ack => acked.push(seq_range(self.levels[at].priority, &part)),
             Settlement::Requeue => self.requeue(at, part),
             Settlement::RequeueFailed => self.requeue_failed(at, part, fx),
             Settlement::Reject => self.discard(at, part, DropReason::Rejected, fx),

@@ -4,9 +4,9 @@
 use super::consumers::Consumers;
 use super::effects::{Budget, Delivery};
 use super::level::{Level, Piece};
+use super::ops::AckRanges;
 use super::{Effects, Op, Queue, positions, seq_range};
 use crate::ids::{ConsumerId, Seq, SeqRange};
-use crate::queue::stats::Amount;
 use crate::time::Timestamp;
 use std::ops::Range;
 
@@ -52,23 +52,30 @@ impl Queue {
         fx: &mut Effects,
     ) {
         let Some(consumer) = consumers.get_mut(key) else { return };
+        let no_ack = consumer.spec.no_ack;
+        let mut done = AckRanges::new();
         while left.records > 0 && left.bytes > 0 {
-            let Some(next) = consumer.assigned.front() else { return };
-            let Some(at) = self.level_index(next.first.level()) else { return };
+            let Some(next) = consumer.assigned.front() else { break };
+            let Some(at) = self.level_index(next.first.level()) else { break };
             let level = &self.levels[at];
-            let Some(piece) = level.piece(positions(*next)) else { return };
+            let Some(piece) = level.piece(positions(*next)) else { break };
             let (piece, redelivered) = cut(level, piece, left);
             let amount = piece.amount();
             out.push(delivery(level, &piece, consumer.spec.id, redelivered));
             let range = seq_range(level.priority, &piece.positions());
-            let no_ack = consumer.spec.no_ack;
             consumer.taken(range.n, amount.bytes);
             left.records -= range.n;
             left.bytes = left.bytes.saturating_sub(u32::try_from(amount.bytes).unwrap_or(u32::MAX));
             self.count_delivery(amount.n, no_ack, redelivered);
             if no_ack {
-                self.finish_in_flight(range, amount, fx);
+                self.in_flight -= amount;
+                self.unacked += amount;
+                done.push(range);
             }
+        }
+        // Messages taken without acknowledgement are done.
+        if !done.is_empty() {
+            self.emit(Op::Ack(done), fx);
         }
     }
 
@@ -79,13 +86,6 @@ impl Queue {
         if redelivered {
             self.stats.redelivered += n;
         }
-    }
-
-    /// Messages taken without acknowledgement are done.
-    fn finish_in_flight(&mut self, range: SeqRange, amount: Amount, fx: &mut Effects) {
-        self.in_flight -= amount;
-        self.unacked += amount;
-        self.emit(Op::Ack(range), fx);
     }
 
     /// Takes the next message, past all consumers, to be settled later; and says how many are
@@ -101,7 +101,8 @@ impl Queue {
     pub fn get_no_ack(&mut self, now: Timestamp, fx: &mut Effects) -> Option<(Delivery, u64)> {
         let delivery = self.fetch(now, fx)?;
         self.stats.got_no_ack += 1;
-        self.emit(Op::Ack(SeqRange { first: delivery.first_seq, n: 1 }), fx);
+        let range = SeqRange { first: delivery.first_seq, n: 1 };
+        self.emit(Op::Ack(AckRanges::from([range])), fx);
         Some((delivery, self.ready.n))
     }
 

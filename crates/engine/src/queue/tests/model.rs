@@ -243,7 +243,7 @@ impl Model {
         for message in assigned {
             self.message(message).state = State::Ready;
         }
-        if self.active == Some(id) {
+        if self.settings.single_active_consumer && self.active == Some(id) {
             let mut left: Vec<_> = self.consumers.iter().filter(|c| !c.gone).collect();
             left.sort_by_key(|consumer| -consumer.priority);
             self.active = left.first().map(|consumer| consumer.id);
