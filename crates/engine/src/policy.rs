@@ -166,8 +166,8 @@ impl PolicySet {
         self.by_name.get(name)
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.by_name.len()
+    pub(crate) fn by_name(&self) -> &BTreeMap<Arc<str>, Arc<Policy>> {
+        &self.by_name
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Policy>> {

@@ -290,10 +290,18 @@ impl Topology {
         self.vhosts.get(name).ok_or_else(|| no_record(RecordKind::Vhost, name))
     }
 
-    /// Refuses one more record of a kind that has `n` already.
-    fn check_records(&self, kind: RecordKind, n: usize) -> Result<(), BrokerError> {
+    /// Refuses one more record in a map that is full; replacing one is fine.
+    fn check_records<K: Ord, V>(
+        &self,
+        kind: RecordKind,
+        records: &BTreeMap<K, V>,
+        key: &K,
+    ) -> Result<(), BrokerError> {
         let limit = self.config.limits.records;
-        if n as u64 >= limit { Err(BrokerError::RecordLimit { kind, limit }) } else { Ok(()) }
+        if (records.len() as u64) < limit || records.contains_key(key) {
+            return Ok(());
+        }
+        Err(BrokerError::RecordLimit { kind, limit })
     }
 }
 

@@ -170,9 +170,7 @@ impl BrokerError {
             Self::Timeout(queue) => {
                 format!("failed to perform operation on {queue} due to timeout")
             }
-            Self::ShuttingDown => {
-                "broker forced connection closure with reason 'shutdown'".into()
-            }
+            Self::ShuttingDown => "broker forced connection closure with reason 'shutdown'".into(),
             // The callers above took every other variant.
             _ => String::new(),
         }

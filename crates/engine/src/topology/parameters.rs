@@ -41,9 +41,9 @@ impl Topology {
             VHOST_LIMITS => self.put_vhost_limits(vhost, value, changes),
             other if !STORED.contains(&other) => Err(unknown_component(other)),
             _ => {
-                let n = self.known_vhost(vhost)?.parameters.len();
-                self.check_records(RecordKind::Parameter, n)?;
                 let key = (component.clone(), name.clone());
+                let known = &self.known_vhost(vhost)?.parameters;
+                self.check_records(RecordKind::Parameter, known, &key)?;
                 let old = self.vhost_mut(vhost)?.parameters.insert(key, value.clone());
                 changes.push(Change::ParametersChanged { vhost: Some(vhost.clone()) });
                 Ok(Outcome::Put { created: old.is_none() })
@@ -93,7 +93,7 @@ impl Topology {
         value: &ParameterValue,
         changes: &mut Changes,
     ) -> Result<Outcome, BrokerError> {
-        self.check_records(RecordKind::GlobalParameter, self.global_parameters.len())?;
+        self.check_records(RecordKind::GlobalParameter, &self.global_parameters, name)?;
         let old = self.global_parameters.insert(name.clone(), value.clone());
         changes.push(Change::ParametersChanged { vhost: None });
         Ok(Outcome::Put { created: old.is_none() })

@@ -16,10 +16,8 @@ impl Topology {
         changes: &mut Changes,
     ) -> Result<Outcome, BrokerError> {
         let policy = Policy::new(spec, PolicyOwner::User)?;
-        let vhost = self.known_vhost(&spec.vhost)?;
-        if vhost.policies.get(&spec.name).is_none() {
-            self.check_records(RecordKind::Policy, vhost.policies.len())?;
-        }
+        let known = self.known_vhost(&spec.vhost)?.policies.by_name();
+        self.check_records(RecordKind::Policy, known, &spec.name)?;
         let vhost = self.vhost_mut(&spec.vhost)?;
         let created = vhost.policies.put(policy);
         vhost.apply_policies(changes);
@@ -32,10 +30,8 @@ impl Topology {
         changes: &mut Changes,
     ) -> Result<Outcome, BrokerError> {
         let policy = Policy::new(spec, PolicyOwner::Operator)?;
-        let vhost = self.known_vhost(&spec.vhost)?;
-        if vhost.operator_policies.get(&spec.name).is_none() {
-            self.check_records(RecordKind::OperatorPolicy, vhost.operator_policies.len())?;
-        }
+        let known = self.known_vhost(&spec.vhost)?.operator_policies.by_name();
+        self.check_records(RecordKind::OperatorPolicy, known, &spec.name)?;
         let vhost = self.vhost_mut(&spec.vhost)?;
         let created = vhost.operator_policies.put(policy);
         vhost.apply_policies(changes);

@@ -1,7 +1,7 @@
 //! Users and their permissions: creating, changing, deleting.
 
 use super::{Changes, Topology, no_record};
-use crate::auth::{PasswordHash, PeerAddress, Permissions, TopicPermissions, User};
+use crate::auth::{PeerAddress, Permissions, TopicPermissions, User};
 use crate::command::{
     Change, Command, Outcome, PermissionSpec, TopicPermissionSpec, UserLimit, UserSpec,
 };
@@ -103,11 +103,10 @@ impl Topology {
         if spec.name.len() > NAME_BYTES_MAX {
             return Err(BrokerError::Validation("user name too long".into()));
         }
-        self.check_records(RecordKind::User, self.users.len())?;
-        let password: Option<PasswordHash> = spec.password.clone();
+        self.check_records(RecordKind::User, &self.users, &spec.name)?;
         let user = User {
             name: spec.name.clone(),
-            password,
+            password: spec.password.clone(),
             tags: spec.tags.clone(),
             max_connections: None,
             max_channels: None,
@@ -155,8 +154,8 @@ impl Topology {
         changes: &mut Changes,
     ) -> Result<Outcome, BrokerError> {
         self.check_user(&spec.user)?;
-        let n = self.known_vhost(&spec.vhost)?.permissions.len();
-        self.check_records(RecordKind::Permission, n)?;
+        let known = &self.known_vhost(&spec.vhost)?.permissions;
+        self.check_records(RecordKind::Permission, known, &spec.user)?;
         let permissions = Arc::new(Permissions::new(spec)?);
         let vhost = self.vhost_mut(&spec.vhost)?;
         let created = vhost.permissions.insert(spec.user.clone(), permissions).is_none();
@@ -184,9 +183,9 @@ impl Topology {
         changes: &mut Changes,
     ) -> Result<Outcome, BrokerError> {
         self.check_user(&spec.user)?;
-        let of_user = self.known_vhost(&spec.vhost)?.topic_permissions.get(&spec.user);
-        let n = of_user.map_or(0, |records| records.len());
-        self.check_records(RecordKind::TopicPermission, n)?;
+        if let Some(known) = self.known_vhost(&spec.vhost)?.topic_permissions.get(&spec.user) {
+            self.check_records(RecordKind::TopicPermission, known, &spec.exchange)?;
+        }
         let permissions = Arc::new(TopicPermissions::new(spec)?);
         let vhost = self.vhost_mut(&spec.vhost)?;
         let records = vhost.topic_permissions.entry(spec.user.clone()).or_default();

@@ -163,9 +163,8 @@ fn nested_values_and_odd_numbers_are_equal_to_themselves() {
 
 #[test]
 fn a_match_that_is_none_is_named() {
-    let refused = |value: Value| {
-        check_arguments(&table(&[("x-match", value)])).unwrap_err().explain()
-    };
+    let refused =
+        |value: Value| check_arguments(&table(&[("x-match", value)])).unwrap_err().explain();
     let value = |value| {
         format!("Invalid x-match field value {value}; expected all, any, all-with-x, or any-with-x")
     };
