@@ -1,11 +1,17 @@
 //! What routing and changing the topology cost: `cargo run --release -p leveret-engine --example
 //! route_bench`. Times are per call, the best of several rounds.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a benchmark reads the clock and prints what it found"
+)]
+
 use leveret_codec::{Table, TableView, Value};
 use leveret_engine::command::VhostSpec;
 use leveret_engine::{
-    BindingSpec, Command, ConnectionId, Destination, ExchangeDeclare, QueueDeclare, Routable,
-    Routed, Timestamp, Topology, TopologyConfig,
+    BindingSpec, Command, ConnectionId, Destination, QueueDeclare, Routable, Routed, Timestamp,
+    Topology, TopologyConfig,
 };
 use std::hint::black_box;
 use std::time::Instant;
