@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use leveret_cluster::Proposed;
 use leveret_engine::{
-    Block, BrokerError, ChannelKey, Command, ConsumerId, ConsumerSpec, Effects, NewRecord, Queue, QueueId, QueueMeta, ResourceName, SeqRange, Settle, Settlement, Timestamp, Topology,
+    Block, BrokerError, ChannelKey, Command, ConsumerId, ConsumerSpec, Effects, NewRecord, Queue, QueueId, QueueMeta, ResourceName, Settle, Timestamp, Topology,
 };
 use leveret_protocol::{Answer, Broker, Call, Counts, Event};
 use parking_lot::RwLockReadGuard;
@@ -101,13 +101,7 @@ impl<'n, 's> Ports<'n, 's> {
     fn get(&mut self, queue: QueueId, no_ack: bool) -> Option<(leveret_engine::Delivery, u64)> {
         let now = self.scope.now;
         self.with(queue, |queue, fx| {
-            let got = queue.get(now, fx)?;
-            if no_ack {
-                let range = SeqRange { first: got.0.first_seq, n: 1 };
-                let settle = Settle { consumer: None, range, how: Settlement::Ack };
-                queue.settle(&[settle], now, fx);
-            }
-            Some(got)
+            if no_ack { queue.get_no_ack(now, fx) } else { queue.get(now, fx) }
         })
         .flatten()
     }

@@ -227,11 +227,14 @@ impl Channel {
             }
             Ok(Method::Nack { delivery_tag, multiple, requeue }) => {
                 self.method = (60, 120);
-                self.settle(delivery_tag, multiple, negative(requeue), context).map(|()| 0)
+                let how = if requeue { Settlement::Requeue } else { Settlement::Reject };
+                self.settle(delivery_tag, multiple, how, context).map(|()| 0)
             }
             Ok(Method::Reject { delivery_tag, requeue }) => {
                 self.method = (60, 90);
-                self.settle(delivery_tag, false, negative(requeue), context).map(|()| 0)
+                let how =
+                    if requeue { Settlement::RequeueFailed } else { Settlement::RejectFailed };
+                self.settle(delivery_tag, false, how, context).map(|()| 0)
             }
             Ok(Method::Other(class)) => {
                 self.method = method_id(frame.payload).unwrap_or((0, 0));
@@ -416,8 +419,4 @@ fn consumer_info(consumer: &Consumer) -> ConsumerInfo {
         prefetch: consumer.prefetch,
         arguments: consumer.arguments.clone(),
     }
-}
-
-fn negative(requeue: bool) -> Settlement {
-    if requeue { Settlement::Requeue } else { Settlement::Reject }
 }

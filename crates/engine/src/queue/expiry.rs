@@ -1,7 +1,7 @@
 //! Time in a queue: messages that expire at the head of their priority, and a queue that expires
 //! because nobody uses it.
 
-use super::level::Piece;
+use super::level::{Level, Piece};
 use super::{DeleteCause, DropReason, Effects, Queue};
 use crate::time::Timestamp;
 use std::ops::Range;
@@ -16,16 +16,17 @@ pub(super) fn run(piece: &Piece<'_>, n: u32, condition: impl Fn(Timestamp) -> bo
 }
 
 impl Queue {
-    /// Drops what has expired at the heads. A message behind one that lives longer stays.
+    /// Drops what has expired at the head, which is that of the highest priority that has anything
+    /// ready. A message behind one that lives longer stays, whatever its priority.
     // rabbitmq: ttl, per-message
     pub(super) fn expire(&mut self, now: Timestamp, fx: &mut Effects) {
         if !self.may_deliver {
             return;
         }
-        for at in 0..self.levels.len() {
-            while let Some(range) = self.expired_head(at, now) {
-                self.discard(at, range, DropReason::Expired, fx);
-            }
+        while let Some(at) = self.head_level()
+            && let Some(range) = self.expired_head(at, now)
+        {
+            self.discard(at, range, DropReason::Expired, fx);
         }
     }
 
@@ -64,12 +65,22 @@ impl Queue {
     /// When [`Self::tick`] has something to do next, as far as is known now.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        let heads = self.levels.iter().filter_map(|level| {
-            let piece = level.any_expires().then(|| level.piece(level.ready_head()?))??;
-            piece.block.expires_at(piece.first)
-        });
-        let heads = if self.may_deliver { heads.min() } else { None };
-        heads.into_iter().chain(self.unused_until()).min()
+        let head = if self.may_deliver { self.head_expiry() } else { None };
+        head.into_iter().chain(self.unused_until()).min()
+    }
+
+    /// The level of the message that is next.
+    fn head_level(&self) -> Option<usize> {
+        self.levels.iter().position(|level| level.ready_head().is_some())
+    }
+
+    fn head_expiry(&self) -> Option<Timestamp> {
+        if !self.levels.iter().any(Level::any_expires) {
+            return None;
+        }
+        let level = self.levels.get(self.head_level()?)?;
+        let piece = level.piece(level.ready_head()?)?;
+        piece.block.expires_at(piece.first)
     }
 
     /// When the queue goes if nobody uses it until then.

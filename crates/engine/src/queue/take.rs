@@ -110,6 +110,8 @@ impl Queue {
         self.last_used = now;
         let head = if self.may_deliver { self.head(1, now, fx) } else { None };
         let delivery = head.and_then(|(at, range)| self.fetch_at(at, range));
+        // What comes up behind it may have expired already and is not to be counted as left.
+        self.expire(now, fx);
         match &delivery {
             Some(delivery) => self.stats.redelivered += u64::from(delivery.redelivered),
             None => self.stats.got_empty += 1,

@@ -69,10 +69,12 @@ impl Vhost {
 }
 
 /// Where an exchange sends what it has no destination for: the argument counts before the policy.
+/// The default exchange is none that messages are passed on to.
+// rabbitmq: alternate exchanges; an empty name routes nothing
 pub(super) fn alternate(arguments: &Table, policy: Option<&Policy>) -> Option<Arc<str>> {
     let argument = arguments.get(ALTERNATE).and_then(Value::as_str);
     let name = argument.or_else(|| policy?.get(ALTERNATE)?.as_str());
-    name.map(Into::into)
+    name.filter(|name| !name.is_empty()).map(Into::into)
 }
 
 fn equivalent(exchange: &Exchange, declare: &ExchangeDeclare) -> Result<(), BrokerError> {

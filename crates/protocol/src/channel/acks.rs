@@ -71,10 +71,13 @@ impl Channel {
     }
 
     /// Returns everything that is unacked and not part of an open transaction to its queues.
-    pub(crate) fn requeue_all<B: Broker>(&mut self, context: &mut Context<'_, B>) {
+    pub(crate) fn requeue_all<B: Broker>(
+        &mut self,
+        how: Settlement,
+        context: &mut Context<'_, B>,
+    ) {
         self.credit_changed |= self.credit.is_some();
         self.unacked.take_all(|run| {
-            let how = Settlement::Requeue;
             context.settle(run.value.queue, run.value.consumer, run.range(), how);
         });
     }
@@ -89,7 +92,7 @@ impl Channel {
         if !requeue {
             return Err(ConnectionError::RecoverWithoutRequeue.into());
         }
-        self.requeue_all(context);
+        self.requeue_all(Settlement::Requeue, context);
         Ok(())
     }
 

@@ -72,7 +72,7 @@ impl Channel {
             transaction.rollback(&mut self.unacked);
         }
         self.credit = None;
-        self.requeue_all(context);
+        self.requeue_all(Settlement::RequeueFailed, context);
         if let Mode::Confirm(confirms) = &self.mode {
             context.shared.unconfirmed -= confirms.outstanding();
         }
