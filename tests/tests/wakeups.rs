@@ -1,0 +1,215 @@
+//! The hunt for lost wake-ups: short bursts with silence between them, where a consumer that is not woken
+//! would wait for ever. Every message has a limit far above what it needs and far below for ever.
+
+use std::time::Duration;
+
+use leveret_tests::codec::PropertiesWriter;
+use leveret_tests::{Broker, Client, Outgoing, Stopwatch, queue};
+
+/// How long a message may take. A lost wake-up shows as this and nothing else.
+const LIMIT: Duration = Duration::from_secs(4);
+
+fn connect(broker: &Broker) -> Client {
+    let mut client = Client::connect(broker);
+    client.set_patience(LIMIT);
+    client
+}
+
+/// Bursts of one to three messages from `publisher` to consumers, each of which acks what it gets; the
+/// next burst starts when all have arrived.
+fn bursts(publisher: &mut Client, consumers: &mut [Client], queue: &str, rounds: u64) {
+    let mut number = 0;
+    for round in 0..rounds {
+        let burst = round % 3 + 1;
+        for _ in 0..burst {
+            number += 1;
+            publisher.publish_later(1, &Outgoing::number(queue, number));
+        }
+        publisher.flush_publishes();
+        let mut open = burst;
+        let time = Stopwatch::start();
+        while open > 0 {
+            for consumer in &mut *consumers {
+                // One at a time: whoever has nothing must not hold up the other.
+                let wait = if open > 0 { Duration::from_millis(1) } else { Duration::ZERO };
+                while let Some(message) = consumer.message_within(1, wait) {
+                    consumer.ack(1, message.delivery_tag, false);
+                    open -= 1;
+                }
+            }
+            assert!(time.elapsed() < LIMIT, "round {round}: {open} of {burst} do not come");
+        }
+    }
+}
+
+#[test]
+fn one_consumer_with_prefetch_1_is_woken_each_time() {
+    let broker = Broker::shared();
+    let mut publisher = connect(&broker);
+    publisher.declare(1, "wake-one");
+    let mut consumer = connect(&broker);
+    consumer.prefetch(1, 1);
+    consumer.consume(1, "wake-one", "", false);
+    let mut number = 0;
+    for round in 0..6_000_u64 {
+        let burst = round % 3 + 1;
+        for _ in 0..burst {
+            number += 1;
+            publisher.publish_later(1, &Outgoing::number("wake-one", number));
+        }
+        publisher.flush_publishes();
+        for _ in 0..burst {
+            let message = consumer.next_message(1);
+            consumer.ack(1, message.delivery_tag, false);
+        }
+    }
+}
+
+#[test]
+fn two_consumers_with_prefetch_1_are_woken_each_time() {
+    let broker = Broker::shared();
+    let mut publisher = connect(&broker);
+    publisher.declare(1, "wake-two");
+    let mut consumers: Vec<_> = (0..2)
+        .map(|_| {
+            let mut consumer = connect(&broker);
+            consumer.prefetch(1, 1);
+            consumer.consume(1, "wake-two", "", false);
+            consumer
+        })
+        .collect();
+    bursts(&mut publisher, &mut consumers, "wake-two", 1_500);
+}
+
+#[test]
+fn several_pairs_at_once_are_woken_each_time() {
+    let broker = Broker::shared();
+    std::thread::scope(|scope| {
+        for pair in 0..4 {
+            let broker = &broker;
+            scope.spawn(move || {
+                let queue = format!("wake-pair-{pair}");
+                let mut publisher = connect(broker);
+                publisher.declare(1, &queue);
+                let mut consumer = connect(broker);
+                consumer.prefetch(1, 1);
+                consumer.consume(1, &queue, "", false);
+                for number in 0..3_000 {
+                    publisher.publish(1, &Outgoing::number(&queue, number));
+                    let message = consumer.next_message(1);
+                    assert_eq!(message.number(), number);
+                    consumer.ack(1, message.delivery_tag, false);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn publisher_and_consumer_on_one_connection_are_woken_each_time() {
+    let broker = Broker::shared();
+    let mut client = connect(&broker);
+    client.open(2);
+    client.declare(1, "wake-self");
+    client.prefetch(2, 1);
+    client.consume(2, "wake-self", "", false);
+    let mut number = 0;
+    for round in 0..4_000_u64 {
+        let burst = round % 3 + 1;
+        for _ in 0..burst {
+            number += 1;
+            client.publish_later(1, &Outgoing::number("wake-self", number));
+        }
+        client.flush_publishes();
+        for n in 0..burst {
+            let message = client.next_message(2);
+            assert_eq!(message.number(), number - burst + n + 1);
+            client.ack(2, message.delivery_tag, false);
+        }
+    }
+}
+
+#[test]
+fn confirms_come_for_every_single_publish() {
+    let broker = Broker::shared();
+    let mut client = connect(&broker);
+    client.confirms(1);
+    let queue = client.declare_own(1);
+    for number in 0..6_000 {
+        client.publish_confirmed(1, &Outgoing::number(&queue, number));
+    }
+    assert_eq!(client.counts(1, &queue).0, 6_000);
+}
+
+#[test]
+fn calls_go_there_and_back_20000_times() {
+    const ROUNDS: u64 = 20_000;
+    let broker = Broker::shared();
+    let mut server = connect(&broker);
+    server.declare(1, "wake-calls");
+    server.consume(1, "wake-calls", "", true);
+    let serving = std::thread::spawn(move || {
+        for _ in 0..ROUNDS {
+            let call = server.next_message(1);
+            let reply_to = call.properties().reply_to().map(<[u8]>::to_vec).unwrap_or_default();
+            let reply_to = String::from_utf8(reply_to).unwrap();
+            server.publish(1, &Outgoing::new("", &reply_to, call.body));
+        }
+    });
+    let mut caller = connect(&broker);
+    let own = caller.declare_own(1);
+    caller.consume(1, &own, "", true);
+    let properties =
+        PropertiesWriter { reply_to: Some(own.as_bytes()), ..PropertiesWriter::default() };
+    let mut call = Outgoing::new("", "wake-calls", "").with(&properties);
+    for number in 0..ROUNDS {
+        call.set_body(&number.to_be_bytes());
+        caller.publish(1, &call);
+        assert_eq!(caller.next_message(1).number(), number);
+    }
+    serving.join().unwrap();
+}
+
+#[test]
+fn consumer_that_joins_late_and_leaves_at_once_loses_nothing() {
+    let broker = Broker::shared();
+    let mut publisher = connect(&broker);
+    publisher.declare(1, "wake-join");
+    let mut consumer = connect(&broker);
+    for number in 0..1_000 {
+        // Publish and consume race; the message is there before, between or after.
+        publisher.publish(1, &Outgoing::number("wake-join", number));
+        let tag = format!("c{number}");
+        consumer.consume(1, "wake-join", &tag, false);
+        let message = consumer.next_message(1);
+        assert_eq!(message.number(), number);
+        consumer.ack(1, message.delivery_tag, false);
+        let cancel =
+            leveret_tests::basic::Cancel { consumer_tag: tag.as_str().into(), nowait: false };
+        consumer.call(1, cancel);
+    }
+    let gone = queue::Delete { queue: "wake-join".into(), if_empty: true, ..Default::default() };
+    publisher.call(1, gone);
+}
+
+#[test]
+fn requeued_message_wakes_the_other_consumer() {
+    let broker = Broker::shared();
+    let mut first = connect(&broker);
+    first.declare(1, "wake-requeue");
+    first.prefetch(1, 1);
+    first.consume(1, "wake-requeue", "", false);
+    first.publish(1, &Outgoing::number("wake-requeue", 0));
+    let mut held = first.next_message(1);
+    let mut second = connect(&broker);
+    second.prefetch(1, 1);
+    second.consume(1, "wake-requeue", "", false);
+    for round in 0..2_000 {
+        // Whoever holds it gives it back; it must reach one of the two, the other one if turns are kept.
+        let (holder, other) =
+            if round % 2 == 0 { (&mut first, &mut second) } else { (&mut second, &mut first) };
+        holder.reject(1, held.delivery_tag, true);
+        held = other.next_message(1);
+        assert!(held.redelivered);
+    }
+}
