@@ -12,9 +12,9 @@ use leveret_codec::amqp::{AMQPClass, basic, connection};
 use leveret_codec::{Frame, Method, put_ack, put_method};
 use parking_lot::MutexGuard;
 
-use super::client::{Client, SOCKET_TICK, close_method, closed};
+use super::client::{ANSWER_WAIT, Client, SOCKET_TICK, close_method, closed};
 use super::error::PerfError;
-use super::latency::{Latency, Stamp};
+use super::latency::{Clock, Latency, Stamp};
 use super::order::Order;
 use super::scan::{Deliveries, Scanner, Sink};
 use super::shared::{ConsumerState, Event, GRACE, Run};
@@ -50,18 +50,32 @@ pub(super) fn run(
         scanner: Scanner::new(frame_max),
         tally: Tally::new(run, &queues),
     };
-    consumer.wait_until_ready(queues.len())?;
-    let _ = events.send(Event::Ready);
-    consumer.consume()?;
-    consumer.close();
-    Ok(())
+    let result = consumer.wait_until_ready(queues.len()).and_then(|()| {
+        let _ = events.send(Event::Ready);
+        consumer.consume()
+    });
+    match result {
+        Err(PerfError::Cancelled { queue: tag }) => {
+            let queue = queues.into_iter().enumerate().find(|(i, _)| consumer_tag(*i) == tag);
+            Err(PerfError::Cancelled { queue: queue.map_or(tag, |(_, queue)| queue) })
+        }
+        Err(error) => Err(error),
+        Ok(()) => {
+            consumer.close();
+            Ok(())
+        }
+    }
 }
 
-/// basic.consume. The tag is short: it is repeated in every delivery.
+/// The tag of a consumer's queue `i`; short, since it is repeated in every delivery.
+fn consumer_tag(i: usize) -> String {
+    format!("c{i}")
+}
+
 fn consume(queue: &str, i: usize, no_ack: bool) -> AMQPClass {
     AMQPClass::Basic(basic::AMQPMethod::Consume(basic::Consume {
         queue: queue.into(),
-        consumer_tag: format!("c{i}").as_str().into(),
+        consumer_tag: consumer_tag(i).as_str().into(),
         no_local: false,
         no_ack,
         exclusive: false,
@@ -82,13 +96,13 @@ struct Consumer<'r> {
 impl Consumer<'_> {
     /// Reads until the broker has answered every basic.consume. Deliveries may come in between.
     fn wait_until_ready(&mut self, queues: usize) -> Result<(), PerfError> {
-        let deadline = Instant::now() + super::client::ANSWER_WAIT;
+        let deadline = Instant::now() + ANSWER_WAIT;
         self.scan()?;
         while self.tally.ready < queues {
             if Instant::now() > deadline {
                 return Err(PerfError::NoAnswer {
                     what: "basic.consume",
-                    seconds: super::client::ANSWER_WAIT.as_secs(),
+                    seconds: ANSWER_WAIT.as_secs(),
                 });
             }
             self.read()?;
@@ -148,7 +162,7 @@ impl Consumer<'_> {
 
 /// Counts what the scanner finds and collects the acks for it.
 struct Tally<'r> {
-    clock: super::latency::Clock,
+    clock: Clock,
     run_id: u16,
     stamped: bool,
     ack_every: u64,

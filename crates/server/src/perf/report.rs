@@ -145,7 +145,8 @@ impl Summary {
             );
         }
         if self.confirms_in_flight > 0 {
-            let _ = write!(load, ", {} confirms in flight", self.confirms_in_flight);
+            let _ =
+                write!(load, ", {} in flight", plural(self.confirms_in_flight.into(), "confirm"));
         }
         if let Some(rate) = self.rate_per_producer {
             let _ = write!(load, ", {rate} msg/s each");

@@ -179,13 +179,27 @@ impl Default for ConsumerState {
     }
 }
 
-/// Runs a thread's work and tells its end.
+/// Runs a thread's work and tells its end, even when it panics.
 pub(super) fn report_end(
     events: &Sender<Event>,
     done: Event,
     work: impl FnOnce() -> Result<(), PerfError>,
 ) {
-    let event = work().map_or_else(Event::Failed, |()| done);
-    // The watching thread may be gone already: then nobody wants to know.
-    let _ = events.send(event);
+    let mut end = End { events, event: Some(Event::Failed(PerfError::Thread)) };
+    end.event = Some(work().map_or_else(Event::Failed, |()| done));
+}
+
+/// Sends its event when it goes out of scope.
+struct End<'a> {
+    events: &'a Sender<Event>,
+    event: Option<Event>,
+}
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        if let Some(event) = self.event.take() {
+            // The watching thread may be gone already: then nobody wants to know.
+            let _ = self.events.send(event);
+        }
+    }
 }

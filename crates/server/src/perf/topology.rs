@@ -6,12 +6,18 @@ use leveret_codec::amqp_types::{AMQPValue, FieldTable};
 use super::client::Client;
 use super::error::PerfError;
 use super::options::{ArgValue, Plan};
+use super::uri::Uri;
 
+/// The connection's name.
+const CONTROL: &str = "leveret perf control";
 const CHANNEL: u16 = 1;
+/// Bytes that the connection reads at once.
+const BUFFER: usize = 8 * 1024;
 const NOT_FOUND: u16 = 404;
 
 /// What a run declared, to be deleted.
 pub(super) struct Topology {
+    uri: Uri,
     control: Client,
     queues: Vec<String>,
     exchange: Option<String>,
@@ -22,9 +28,11 @@ pub(super) struct Topology {
 impl Topology {
     /// Declares and binds on a connection of its own.
     pub(super) fn declare(plan: &Plan) -> Result<Self, PerfError> {
-        let mut control = Client::connect(&plan.uri, "leveret perf control", 0, 8 * 1024)?;
+        let mut control = Client::connect(&plan.uri, CONTROL, 0, BUFFER)?;
         control.open_channel(CHANNEL)?;
-        let mut topology = Self { control, queues: Vec::new(), exchange: None, notes: Vec::new() };
+        let uri = plan.uri.clone();
+        let mut topology =
+            Self { uri, control, queues: Vec::new(), exchange: None, notes: Vec::new() };
         if plan.producers > 0 || plan.consumers > 0 {
             // What is declared already goes when the rest fails.
             if let Err(error) = topology.declare_all(plan) {
@@ -141,9 +149,18 @@ impl Topology {
         self.control.open_channel(CHANNEL)
     }
 
-    /// Deletes what the run declared.
+    /// Deletes what the run declared. A connection that broke during the run is replaced once.
     pub(super) fn delete(mut self) -> Result<(), PerfError> {
-        for name in std::mem::take(&mut self.queues) {
+        if self.delete_all().is_err() {
+            self.control = Client::connect(&self.uri, CONTROL, 0, BUFFER)?;
+            self.control.open_channel(CHANNEL)?;
+            self.delete_all()?;
+        }
+        self.control.close()
+    }
+
+    fn delete_all(&mut self) -> Result<(), PerfError> {
+        while let Some(name) = self.queues.last() {
             let delete = AMQPClass::Queue(queue::AMQPMethod::Delete(queue::Delete {
                 queue: name.as_str().into(),
                 if_unused: false,
@@ -153,8 +170,9 @@ impl Topology {
             self.control.call(CHANNEL, &delete, "queue.delete", |method| {
                 matches!(method, AMQPClass::Queue(queue::AMQPMethod::DeleteOk(_))).then_some(())
             })?;
+            self.queues.pop();
         }
-        if let Some(name) = self.exchange.take() {
+        if let Some(name) = &self.exchange {
             let delete = AMQPClass::Exchange(exchange::AMQPMethod::Delete(exchange::Delete {
                 exchange: name.as_str().into(),
                 if_unused: false,
@@ -164,8 +182,9 @@ impl Topology {
                 matches!(method, AMQPClass::Exchange(exchange::AMQPMethod::DeleteOk(_)))
                     .then_some(())
             })?;
+            self.exchange = None;
         }
-        self.control.close()
+        Ok(())
     }
 }
 
