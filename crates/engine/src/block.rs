@@ -70,11 +70,7 @@ impl Block {
     /// Appends a record. The caller starts a new block once this one [is full](Self::is_full).
     pub fn push(&mut self, new: &NewRecord<'_>) {
         let len = new.stored_len();
-        if self.bytes.capacity() == 0 {
-            self.bytes.reserve(len.max(FIRST_BYTES));
-        } else {
-            self.bytes.reserve(len);
-        }
+        self.make_room(len);
         self.bytes.extend_from_slice(&new.head());
         self.bytes.extend_from_slice(new.address);
         self.bytes.extend_from_slice(new.properties);
@@ -86,6 +82,16 @@ impl Block {
         self.expiring += u32::from(new.expires_at.is_some());
         self.persistent += u32::from(new.persistent);
         self.push_entry(new.body.len());
+    }
+
+    /// Doubles the buffer when it is full, but not beyond what a block may hold.
+    fn make_room(&mut self, len: usize) {
+        let needed = self.bytes.len() + len;
+        let capacity = self.bytes.capacity();
+        if needed > capacity {
+            let doubled = (2 * capacity).clamp(FIRST_BYTES, BLOCK_TARGET);
+            self.bytes.reserve_exact(doubled.max(needed) - self.bytes.len());
+        }
     }
 
     fn push_body(&mut self, body: Bytes) {
@@ -264,6 +270,7 @@ impl Block {
         let bytes_base = self.bytes.len() as u32;
         let bodies_base = self.index.last().map_or(0, |last| last.bodies);
         let (skip_bytes, skip_bodies) = (from as u32, other.bodies_before(range.start));
+        self.make_room(to - from);
         self.bytes.extend_from_slice(&other.bytes[from..to]);
         let entries = &other.index[range.start as usize..range.end as usize];
         self.index.extend(entries.iter().map(|entry| IndexEntry {
@@ -300,6 +307,7 @@ impl Block {
             self.expiring += u32::from(record.expires_at().is_some());
             self.persistent += u32::from(record.persistent());
             let bytes = &other.bytes[other.span(at)];
+            self.make_room(bytes.len());
             if let Body::Shared(body) = record.body() {
                 self.bytes.extend_from_slice(&bytes[..bytes.len() - 4]);
                 self.push_body(body.clone());
@@ -351,6 +359,14 @@ impl Block {
         }
         block.bytes = bytes;
         Some(block)
+    }
+
+    /// Gives memory back if much of it is unused.
+    pub fn trim(&mut self) {
+        if self.bytes.capacity() > self.bytes.len() + self.bytes.len() / 4 + FIRST_BYTES {
+            self.bytes.shrink_to_fit();
+            self.index.shrink_to_fit();
+        }
     }
 
     /// Bytes of memory that the block holds, shared bodies included.

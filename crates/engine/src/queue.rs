@@ -26,6 +26,7 @@ mod limits;
 mod log;
 mod marks;
 pub mod ops;
+mod pressure;
 mod publish;
 mod settle;
 mod slot;
@@ -255,6 +256,7 @@ impl Queue {
                 let channel = consumer.spec.channel;
                 fx.cancelled.push((channel.connection, channel, consumer.spec.id));
             }
+            consumers.give_all_credit_back();
         }
         if let Some(log) = self.log.take() {
             log.settle_all(fx);

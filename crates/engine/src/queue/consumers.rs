@@ -383,6 +383,13 @@ impl Consumers {
             .map(move |(consumer, key)| (consumer, !self.single_active || active == Some(key)))
     }
 
+    /// Gives back what all consumers have of their channels' credit, those gone included.
+    pub(super) fn give_all_credit_back(&self) {
+        for consumer in self.entries.iter().flatten() {
+            consumer.give_credit_back(consumer.unacked());
+        }
+    }
+
     /// Notes that `n` messages that a consumer took were settled.
     pub(super) fn settled(&mut self, key: u32, n: u32) {
         let Some(consumer) = self.get_mut(key) else { return };
@@ -392,6 +399,11 @@ impl Consumers {
         } else {
             self.admit(key);
         }
+    }
+
+    /// Whether any consumer has something that it is about to take.
+    pub(super) fn any_awake(&self) -> bool {
+        self.iter().any(|(consumer, _)| consumer.awake)
     }
 
     pub(super) fn set_awake(&mut self, key: u32, awake: bool) {

@@ -103,11 +103,12 @@ impl Level {
     /// Appends all records of a block. A small one is copied, if nobody else holds the tail, and
     /// comes back to be used again.
     pub(super) fn append(&mut self, block: Arc<Block>, at: Timestamp) -> Option<Arc<Block>> {
-        let n = block.len();
+        let (n, first) = (block.len(), self.next);
         self.any_expires |= block.any_expires();
         self.next += u64::from(n);
         if block.byte_len() < COPY_BELOW
             && let Some(tail) = self.slots.back_mut()
+            && tail.end() == first
             && let Some(own) = tail.own_block()
             && !own.is_full()
             && own.byte_len() + block.byte_len() <= BLOCK_TARGET
@@ -116,8 +117,37 @@ impl Level {
             tail.grow(n);
             return Some(block);
         }
-        self.slots.push_back(Slot::new(self.next - u64::from(n), block, at));
+        self.trim_tail();
+        self.slots.push_back(Slot::new(first, block, at));
         None
+    }
+
+    /// Gives unused memory of the last block back before another follows, if it is going to stay a
+    /// while: if there is something in it that nobody was assigned.
+    fn trim_tail(&mut self) {
+        if let Some(tail) = self.slots.back_mut()
+            && self.read < tail.end()
+            && let Some(own) = tail.own_block()
+        {
+            own.trim();
+        }
+    }
+
+    /// Lets the next record have a later position: those in between were done long ago.
+    pub(super) fn skip_to(&mut self, next: u64) {
+        if next <= self.next {
+            return;
+        }
+        self.returned.insert(self.read..self.next);
+        (self.read, self.next, self.visible) = (next, next, next);
+    }
+
+    /// Takes everything that is live for delivered before.
+    pub(super) fn mark_all_redelivered(&mut self) {
+        let live = self.live_ranges();
+        if !live.is_empty() {
+            self.marks.get_or_insert_default().redelivered = live;
+        }
     }
 
     /// The slot that holds `position`; it may be dead.

@@ -1,10 +1,11 @@
 //! How a queue emits and applies ops, and what waits until its ops are visible or durable.
 
 use super::effects::Settled;
-use super::level::Finished;
+use super::level::{Finished, Level};
 use super::ops::{DropReason, Log, Op, OpIndex};
 use super::{Effects, Queue, positions};
-use crate::ids::SeqRange;
+use crate::block::Block;
+use crate::ids::{Seq, SeqRange};
 use crate::time::Timestamp;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -119,8 +120,20 @@ impl Queue {
         self.carry_out(op);
     }
 
+    /// Lets the next message of a priority have this position: for a queue that is made again from
+    /// what was stored of it. Positions that no op fills are those of messages long done.
+    pub fn skip_to(&mut self, next: Seq) {
+        self.level_for(next.level()).skip_to(next.index());
+    }
+
+    /// Takes all that the queue holds for delivered before: after a restart or when another node
+    /// begins to lead it, nobody knows what was.
+    pub fn mark_all_redelivered(&mut self) {
+        self.levels.iter_mut().for_each(Level::mark_all_redelivered);
+    }
+
     /// Carries an op out; gives a block back that was copied.
-    fn carry_out(&mut self, op: Op) -> Option<Arc<crate::block::Block>> {
+    fn carry_out(&mut self, op: Op) -> Option<Arc<Block>> {
         match op {
             Op::Publish { first, at, block } => {
                 self.stats.published += u64::from(block.len());
@@ -128,7 +141,8 @@ impl Queue {
                 self.ready.bytes += block.body_bytes(0..block.len());
                 let hidden = self.log.is_some();
                 let level = self.level_for(first.level());
-                debug_assert_eq!(first.index(), level.next(), "ops applied out of order");
+                debug_assert!(first.index() >= level.next(), "ops applied out of order");
+                level.skip_to(first.index());
                 let copied = level.append(block, at);
                 if !hidden {
                     level.show(level.next());

@@ -214,12 +214,10 @@ impl Model {
         if !self.may_deliver {
             return;
         }
-        for level in (0..=u8::MAX).rev() {
-            while let Some(at) = self.head_of(level)
-                && self.messages[at].expires.is_some_and(|expires| expires <= now)
-            {
-                self.die(at, State::Expired, DeathReason::Expired);
-            }
+        while let Some(at) = (0..=u8::MAX).rev().find_map(|level| self.head_of(level))
+            && self.messages[at].expires.is_some_and(|expires| expires <= now)
+        {
+            self.die(at, State::Expired, DeathReason::Expired);
         }
     }
 
@@ -303,9 +301,12 @@ impl Model {
         if !self.may_deliver {
             return None;
         }
-        let at = self.live_head(now)?;
-        self.messages[at].state = State::Taken(0);
-        Some((self.messages[at].id, self.messages[at].redelivered))
+        let got = self.live_head(now);
+        if let Some(at) = got {
+            self.messages[at].state = State::Taken(0);
+        }
+        self.expire(now);
+        got.map(|at| (self.messages[at].id, self.messages[at].redelivered))
     }
 
     /// Each of these is settled; consumers regain credit in this order.

@@ -1,12 +1,14 @@
 //! One rule of RabbitMQ's queues each: order, requeue, TTL, limits, priorities, get, purge.
 
 use super::support::{Bench, Draft, batch, confirmed, dead_letter, drafts, spec};
-use crate::ids::ConsumerId;
+use crate::block::{BLOCK_TARGET, Block};
+use crate::ids::{ConsumerId, Seq, SeqRange};
 use crate::queue::Settlement;
 use crate::queue::effects::{Budget, DeleteCause, Effects, Outcome};
-use crate::queue::ops::{Log, OpIndex};
+use crate::queue::ops::{Log, Op, OpIndex};
 use crate::settings::{Overflow, QueueSettings};
 use crate::time::Timestamp;
+use std::sync::Arc;
 
 fn with(change: impl FnOnce(&mut QueueSettings)) -> Bench {
     let mut settings = QueueSettings { dead_letter: dead_letter(), ..QueueSettings::default() };
@@ -224,15 +226,16 @@ fn requeued_message_keeps_its_time_and_expires_at_the_head() {
 }
 
 #[test]
-fn each_priority_has_its_own_head() {
+fn expired_message_behind_a_higher_priority_stays() {
     let mut bench = with(|settings| settings.max_priority = Some(2));
     bench.publish_drafts(&[
         Draft { priority: 2, ..with_ttl(1, 60_000) },
         Draft { priority: 1, ..with_ttl(2, 1050) },
     ]);
     bench.tick(500);
-    assert_eq!(bench.deaths(), [(2, "expired")]);
-    assert_eq!(drain(&mut bench), [1]);
+    assert_eq!((bench.ready(), bench.deaths().len()), (2, 0));
+    let (_, left) = bench.queue.get(bench.now, &mut bench.fx).unwrap();
+    assert_eq!((left, bench.deaths()), (0, vec![(2, "expired")]));
 }
 
 #[test]
@@ -490,6 +493,36 @@ fn dead_letter_says_whether_a_delivery_failed() {
     bench.settle(0, 2, 1, Settlement::Reject);
     let marks: Vec<_> = bench.fx.dead_letters.iter().map(|dead| dead.redelivered).collect();
     assert_eq!(marks, [false, true, true]);
+}
+
+#[test]
+fn queue_made_again_from_what_was_stored_goes_on_where_it_was() {
+    let mut bench = plain();
+    bench.publish(1..4);
+    let block = Arc::new(batch(&drafts(7..9)).block);
+    let first = Seq::new(0, 10);
+    bench.queue.apply(Op::Publish { first, at: bench.now, block });
+    bench.queue.skip_to(Seq::new(0, 20));
+    bench.queue.mark_all_redelivered();
+    bench.publish(9..10);
+    let live: Vec<_> = bench.queue.live().collect();
+    let range = |at, n| SeqRange { first: Seq(at), n };
+    assert_eq!(live, [(0, vec![range(0, 3), range(10, 2), range(20, 1)], Seq(21))]);
+    assert_eq!(drain(&mut bench), [-1, -2, -3, -7, -8, 9]);
+}
+
+#[test]
+fn backlog_does_not_keep_unused_memory() {
+    let mut bench = plain();
+    for n in 0..100 {
+        let mut incoming = batch(&drafts(n * 100..n * 100 + 100));
+        let mut roomy = Block::with_capacity(BLOCK_TARGET, 2000);
+        roomy.append_from(&incoming.block, 0..100);
+        incoming.block = roomy;
+        bench.queue.publish(incoming, bench.now, &mut bench.fx);
+    }
+    let bytes = 10_000 * (24 + 4 + 2 + 8 + 8);
+    assert!(bench.queue.memory() < bytes * 5 / 4, "{} bytes", bench.queue.memory());
 }
 
 #[test]

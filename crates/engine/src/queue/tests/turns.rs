@@ -129,6 +129,23 @@ fn credit_of_a_cancelled_consumer_returns_when_its_messages_are_settled() {
 }
 
 #[test]
+fn deleted_queue_gives_all_credit_back() {
+    let credit = Arc::new(ChannelCredit::new(3));
+    let mut bench = plain();
+    for id in [1, 2] {
+        let mut sharing = spec(id);
+        sharing.channel_credit = Some(credit.clone());
+        bench.consume(sharing);
+    }
+    bench.publish(1..6);
+    bench.take(1);
+    bench.cancel(1);
+    assert_eq!(credit.used(), 3);
+    bench.queue.close(bench.now, &mut bench.fx);
+    assert_eq!(credit.used(), 0);
+}
+
+#[test]
 fn exclusive_consumer_keeps_others_out() {
     let mut bench = plain();
     let mut alone = spec(1);
