@@ -2,6 +2,7 @@
 //! `cargo run --release -p leveret-engine --example queue_bench [seconds per case] [word in its name]`.
 
 #![expect(clippy::print_stdout, reason = "a program for the terminal")]
+#![expect(clippy::disallowed_methods, reason = "it measures time")]
 
 use leveret_engine::{
     Block, Body, Budget, ChannelKey, ConnectionId, ConsumerId, ConsumerSpec, Delivery, Effects,
