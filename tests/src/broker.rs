@@ -310,6 +310,8 @@ impl Process {
         }
         command.args(["--node-name", "leveret@localhost", "--log-level", "info"]);
         command.envs(options.environment.iter().map(|(key, value)| (key, value)));
+        // Ours; the broker would warn that it does not know it.
+        command.env_remove("LEVERET_BIN");
         command.stdin(Stdio::null()).stdout(file).stderr(errors);
         let child = command
             .spawn()

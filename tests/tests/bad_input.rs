@@ -1,5 +1,6 @@
 //! What a broken, foolish or hostile client can send, and that nobody else notices it: during each test a
 //! bystander publishes and consumes, and the broker's memory is watched. `docs/bad-input.md` has the table.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -411,7 +412,10 @@ fn bodies_unlike_their_announcement_end_the_connection() {
                     536870912";
         client.expect_close(0, 501, text);
 
-        // Above the configured size the channel is closed at once, not when the body is there.
+        if !broker.is_own() {
+            return;
+        }
+        // Above the configured size the channel is closed at once; RabbitMQ takes the whole body first.
         let mut client = Client::connect(broker);
         client.open(2);
         client.send_bytes(&publish_head(2, "nowhere", 500_000_000));
@@ -624,7 +628,7 @@ fn violations_of_frames() -> Vec<Violation> {
             "a wrong octet at a frame's end",
             bad_end,
             501,
-            "FRAME_ERROR - type 1, all octets = <<>>: {invalid_frame_end_marker,0}",
+            "FRAME_ERROR - type 1, all octets = <<0,20,0,10,0>>: {invalid_frame_end_marker,0}",
         ),
         (
             "a frame of no known type",
@@ -634,10 +638,10 @@ fn violations_of_frames() -> Vec<Violation> {
         ),
         (
             "a long frame of no known type",
-            frame(FrameKind(0), 1, &[9; 20]),
+            frame(FrameKind(0), 1, &[1; 20]),
             501,
-            "FRAME_ERROR - type 0, first 16 octets = <<9,9,9,9,9,9,9,9,9,9,9,9,9,9,9,9>>: \
-             {unknown_frame_type,0}",
+            "FRAME_ERROR - type 0, first 16 octets = <<1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1>>: \
+             unknown_frame",
         ),
         (
             "a heartbeat with something in it",
@@ -655,7 +659,7 @@ fn violations_of_frames() -> Vec<Violation> {
             "a body on channel 0",
             frame(FrameKind::BODY, 0, b"x"),
             505,
-            "UNEXPECTED_FRAME - type 3, all octets = <<120>>",
+            "UNEXPECTED_FRAME - type 3, all octets = <<\"x\">>",
         ),
     ]
 }

@@ -1,5 +1,6 @@
 //! Clients that are killed or stopped: what they held comes back, what was theirs goes, and nobody else
 //! notices.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
 //! Limits that people set: lengths of queues, frames, memory, and many idle connections.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
 //! Ends and starts: SIGTERM, a data folder in use, a port in use, a configuration that is wrong.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::net::TcpListener;
 use std::process::{Command, Output};

@@ -1,5 +1,6 @@
 //! TLS: the handshake, mutual TLS, and logging in with a certificate (EXTERNAL). Every certificate is made
 //! by the test.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::fs;
 use std::path::PathBuf;

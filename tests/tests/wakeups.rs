@@ -1,5 +1,6 @@
 //! The hunt for lost wake-ups: short bursts with silence between them, where a consumer that is not woken
 //! would wait for ever. Every message has a limit far above what it needs and far below for ever.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::time::Duration;
 

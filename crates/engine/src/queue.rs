@@ -65,6 +65,8 @@ pub struct Queue {
     /// Assigned to consumers that do not acknowledge.
     in_flight: Amount,
     stats: QueueStats,
+    /// What `stats.finished` was when [`Queue::is_pressed`] last saw it change, and when that was.
+    progress: (u64, Timestamp),
     /// `None` while there is no consumer.
     consumers: Option<Box<Consumers>>,
     /// `None` while nobody keeps the ops.
@@ -105,6 +107,7 @@ impl Queue {
             unacked: Amount::default(),
             in_flight: Amount::default(),
             stats: QueueStats::default(),
+            progress: (0, now),
             consumers: None,
             log: None,
             last_used: now,

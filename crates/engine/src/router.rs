@@ -128,8 +128,8 @@ impl Routed {
             self.slots.sort_unstable();
             self.slots.dedup();
         }
-        let id = |slot: &u32| ids.get(*slot as usize).copied();
-        self.queues.extend(self.slots.iter().filter_map(id));
+        let id = |slot: &u32| ids.get(*slot as usize).copied().unwrap_or_default();
+        self.queues.extend(self.slots.iter().map(id));
     }
 
     /// Ends without a queue: there is no such exchange.

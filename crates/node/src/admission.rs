@@ -55,8 +55,10 @@ impl Admission {
         if let Some(limit) = topology.vhost_connection_limit(vhost)
             && counts.by_vhost.get(vhost).copied().unwrap_or(0) >= limit
         {
-            let what =
-                ConnectionLimit::VhostConnections { vhost: Arc::clone(vhost), user: Arc::clone(user) };
+            let what = ConnectionLimit::VhostConnections {
+                vhost: Arc::clone(vhost),
+                user: Arc::clone(user),
+            };
             return refuse(what, limit);
         }
         if let Some(limit) = topology.user_connection_limit(user)

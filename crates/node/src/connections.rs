@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use foldhash::HashMap;
 use leveret_engine::{ConnectionId, Timestamp};
-use leveret_protocol::{ChannelInfo, Connection, ConnectionCounters, ConnectionInfo, ConnectionState};
+use leveret_protocol::{
+    ChannelInfo, Connection, ConnectionCounters, ConnectionInfo, ConnectionState,
+};
 use parking_lot::{Mutex, RwLock};
 
 use crate::mailbox::Mailbox;

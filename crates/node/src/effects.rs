@@ -21,6 +21,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) now: Timestamp,
     /// The connection whose turn it is: what concerns itself needs no mailbox.
     own: Option<(ConnectionId, &'a mut Own)>,
+    /// Whether a queue was published to whose consumers cannot keep up.
+    pub(crate) pressed: bool,
     fx: Effects,
     dead: VecDeque<DeadLetter>,
     deletes: SmallVec<[QueueId; 1]>,
@@ -38,6 +40,7 @@ impl<'a> Scope<'a> {
         Self {
             now,
             own: None,
+            pressed: false,
             fx: Effects::default(),
             dead: VecDeque::new(),
             deletes: SmallVec::new(),

@@ -18,19 +18,19 @@
 //! time, and never while the topology is locked for writing by the same call.
 #![forbid(unsafe_code)]
 
-mod node;
-mod queues;
-mod mailbox;
+mod admission;
 mod connections;
+mod counters;
 mod effects;
+mod mailbox;
+mod node;
 mod pending;
 mod ports;
-mod session;
+mod queues;
 mod replies;
+mod session;
 mod timers;
 mod topology;
-mod admission;
-mod counters;
 mod views;
 
 pub use node::{Node, NodeConfig};

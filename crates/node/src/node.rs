@@ -5,9 +5,7 @@ use std::sync::{Arc, Weak};
 use std::task::Waker;
 
 use leveret_cluster::{Done, LocalConsensus, MetaConsensus, Proposed};
-use leveret_engine::{
-    Command, ConnectionId, ConsumerId, QueueId, QueueMeta, Timestamp, Topology,
-};
+use leveret_engine::{Command, ConnectionId, ConsumerId, QueueId, QueueMeta, Timestamp, Topology};
 use leveret_protocol::{Connection, ConnectionConfig, Event, Peer};
 use parking_lot::{Mutex, RwLock};
 use rand::rngs::StdRng;
@@ -93,7 +91,9 @@ impl Node {
             connection_config: Arc::new(config.connection),
             alarm: Mutex::default(),
             random: Mutex::new(StdRng::from_seed(config.seed)),
-            meta: Box::new(LocalConsensus::new(Weak::clone(me) as Weak<dyn leveret_cluster::StateMachine>)),
+            meta: Box::new(LocalConsensus::new(
+                Weak::clone(me) as Weak<dyn leveret_cluster::StateMachine>
+            )),
         });
         node.open_queues(now);
         node

@@ -24,7 +24,14 @@ pub(crate) struct Batch {
 
 impl Batch {
     fn new(cell: Arc<QueueCell>) -> Self {
-        Self { cell, block: Block::new(), confirms: SmallVec::new(), settles: Vec::new(), hint: 0, records: 0 }
+        Self {
+            cell,
+            block: Block::new(),
+            confirms: SmallVec::new(),
+            settles: Vec::new(),
+            hint: 0,
+            records: 0,
+        }
     }
 
     #[inline]
@@ -127,8 +134,7 @@ impl Pending {
         let hit = |batch: Option<&Batch>| batch.is_some_and(|b| b.cell.id == queue);
         if !hit(self.batches.get(self.last)) {
             let next = self.last + 1;
-            self.last =
-                if hit(self.batches.get(next)) { next } else { self.look_up(queue, find)? };
+            self.last = if hit(self.batches.get(next)) { next } else { self.look_up(queue, find)? };
         }
         self.batches.get_mut(self.last)
     }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use leveret_cluster::Proposed;
 use leveret_engine::{
-    Block, BrokerError, ChannelKey, Command, ConsumerId, ConsumerSpec, Effects, NewRecord, Queue, QueueId, QueueMeta, ResourceName, Settle, Timestamp, Topology,
+    Block, BrokerError, ChannelKey, Command, ConsumerId, ConsumerSpec, Effects, NewRecord, Queue,
+    QueueId, QueueMeta, ResourceName, Settle, Timestamp, Topology,
 };
 use leveret_protocol::{Answer, Broker, Call, Counts, Event};
 use parking_lot::RwLockReadGuard;
@@ -100,9 +101,12 @@ impl<'n, 's> Ports<'n, 's> {
 
     fn get(&mut self, queue: QueueId, no_ack: bool) -> Option<(leveret_engine::Delivery, u64)> {
         let now = self.scope.now;
-        self.with(queue, |queue, fx| {
-            if no_ack { queue.get_no_ack(now, fx) } else { queue.get(now, fx) }
-        })
+        self.with(
+            queue,
+            |queue, fx| {
+                if no_ack { queue.get_no_ack(now, fx) } else { queue.get(now, fx) }
+            },
+        )
         .flatten()
     }
 
@@ -237,7 +241,10 @@ fn hand_over_publishes(node: &Node, scope: &mut Scope<'_>, batch: &mut Batch) {
     }
     let now = scope.now;
     let incoming = batch.take_incoming();
-    node.with_queue(&batch.cell, scope, |queue, fx| queue.publish(incoming, now, fx));
+    scope.pressed |= node.with_queue(&batch.cell, scope, |queue, fx| {
+        queue.publish(incoming, now, fx);
+        queue.is_pressed(now)
+    });
     batch.reuse(scope.take_spare());
 }
 

@@ -25,11 +25,7 @@ impl QueueCell {
             meta.settings.clone(),
             now,
         );
-        Self {
-            id: meta.id,
-            queue: Mutex::new(queue),
-            armed: AtomicU64::new(u64::MAX),
-        }
+        Self { id: meta.id, queue: Mutex::new(queue), armed: AtomicU64::new(u64::MAX) }
     }
 }
 

@@ -27,6 +27,11 @@ const SHARE_BYTES: usize = 128 * 1024;
 /// Records that one take may hand out: bounds the time a queue's lock is held.
 const SHARE_RECORDS: u32 = 8192;
 
+/// How long a publisher is not read when the consumers of its queue cannot keep up, in milliseconds. They drain faster
+/// than new memory could be filled; a consumer that does not read cannot hold a publisher back for longer than this
+/// per batch.
+const REST_MS: u64 = 1;
+
 /// A client connection, without its socket.
 pub struct Session {
     node: Arc<Node>,
@@ -37,6 +42,10 @@ pub struct Session {
     ready: VecDeque<Ready>,
     arrived: Vec<Ready>,
     deliveries: Vec<Delivery>,
+    /// When this session last did something.
+    now: Timestamp,
+    /// Until when the client is not read, so that consumers catch up.
+    rest_until: Timestamp,
     out: Output,
 }
 
@@ -51,15 +60,16 @@ impl Session {
             ready: VecDeque::new(),
             arrived: Vec::new(),
             deliveries: Vec::new(),
+            now: Timestamp(0),
+            rest_until: Timestamp(0),
             out: Output::default(),
         }
     }
 
     /// Takes what the socket brought; returns how many bytes were used. The rest is to be passed again, with more behind it.
     pub fn receive(&mut self, input: &[u8], now: Timestamp) -> usize {
-        let used = self.turn(now, |connection, ports, out| {
-            connection.receive(input, now, ports, out)
-        });
+        let used =
+            self.turn(now, |connection, ports, out| connection.receive(input, now, ports, out));
         self.deliver(now);
         used
     }
@@ -67,6 +77,7 @@ impl Session {
     /// Takes what the rest of the node has left for this connection, and its share of every ready queue. `waker` is woken when
     /// there is more.
     pub fn run(&mut self, now: Timestamp, waker: &Waker) {
+        self.now = now;
         let mut events = Vec::new();
         self.handle.mailbox.drain(&mut events, &mut self.arrived, waker);
         self.ready.extend(self.arrived.drain(..));
@@ -85,8 +96,8 @@ impl Session {
     }
 
     /// Whether the socket should be read: not while the client is blocked, nor while it does not take what it is sent.
-    pub fn wants_read(&self) -> bool {
-        self.out.len() < OUTPUT_HIGH && self.connection.wants_read()
+    pub fn wants_read(&self, now: Timestamp) -> bool {
+        now >= self.rest_until && self.out.len() < OUTPUT_HIGH && self.connection.wants_read()
     }
 
     /// Whether [`Session::run`] has deliveries to encode at once.
@@ -102,7 +113,8 @@ impl Session {
     /// When [`Session::run`] is to be called even if nothing happens.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let refresh = self.handle.refresh_due();
-        self.connection.next_deadline().into_iter().chain(refresh).min()
+        let rest = (self.rest_until > self.now).then_some(self.rest_until);
+        self.connection.next_deadline().into_iter().chain(refresh).chain(rest).min()
     }
 
     /// How the connection ended, for the log.
@@ -150,6 +162,10 @@ impl Session {
         let result = work(&mut self.connection, &mut ports, &mut self.out);
         ports.flush();
         self.node.finish(&mut scope);
+        self.now = now;
+        if scope.pressed {
+            self.rest_until = now.plus(REST_MS);
+        }
         self.pending.end();
         result
     }

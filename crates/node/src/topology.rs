@@ -52,7 +52,11 @@ impl Node {
     }
 
     /// What a `queue.declare` is answered with.
-    pub(crate) fn declared(&self, outcome: Outcome, now: Timestamp) -> Result<Declared, BrokerError> {
+    pub(crate) fn declared(
+        &self,
+        outcome: Outcome,
+        now: Timestamp,
+    ) -> Result<Declared, BrokerError> {
         let Outcome::QueueDeclared { queue, .. } = outcome else {
             return Err(BrokerError::Internal("a declare was applied as something else".into()));
         };

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use leveret_engine::view::{
-    ChannelView, ConnectionView, ConsumerView, MessageStats, QueueFigures, Registry, TlsView, Totals,
+    ChannelView, ConnectionView, ConsumerView, MessageStats, QueueFigures, Registry, TlsView,
+    Totals,
 };
-use leveret_engine::{BrokerError, ConnectionId, QueueId, QueueMeta, ResourceName, Timestamp, Topology};
+use leveret_engine::{
+    BrokerError, ConnectionId, QueueId, QueueMeta, ResourceName, Timestamp, Topology,
+};
 use leveret_protocol::{ChannelInfo, Event, MessageCounters};
 
 use crate::connections::Handle;
@@ -33,7 +36,9 @@ impl Registry for Node {
         let tag = |wanted: bool, exclusive: bool| {
             queue
                 .consumers()
-                .find(|consumer| wanted && (if exclusive { consumer.spec.exclusive } else { consumer.active }))
+                .find(|consumer| {
+                    wanted && (if exclusive { consumer.spec.exclusive } else { consumer.active })
+                })
                 .map(|consumer| Arc::clone(&consumer.spec.tag))
         };
         Some(QueueFigures {

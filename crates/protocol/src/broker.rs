@@ -82,7 +82,7 @@ pub enum Call {
         /// The user.
         user: Arc<str>,
     },
-    /// The channel is gone and no longer counts. Answered by [`Answer::Cancelled`] or not at all.
+    /// The channel is gone and no longer counts. Nobody waits for the answer, if there is one.
     CloseChannel {
         /// The user.
         user: Arc<str>,
@@ -133,8 +133,8 @@ pub enum Call {
         /// The queue.
         queue: QueueId,
     },
-    /// The channel-wide credit of a consumer may have grown. Answered by [`Answer::Cancelled`] or
-    /// not at all; nothing waits for it.
+    /// The channel-wide credit of a consumer may have grown. Nobody waits for the answer, if there
+    /// is one.
     Credit {
         /// The queue.
         queue: QueueId,
@@ -164,6 +164,8 @@ pub enum Answer {
     Purged(Result<u64, BrokerError>),
     /// To [`Call::Counts`]; `None` if the queue went meanwhile.
     Counts(Option<Counts>),
+    /// To [`Call::CloseChannel`] and [`Call::Credit`], where a node answers them at all.
+    Noted,
 }
 
 /// A queue that was declared.

@@ -83,6 +83,8 @@ pub struct Connection {
     pub(crate) login: Login,
     connected_at: Timestamp,
     incarnation: u32,
+    /// Bytes of input that were offered and not used.
+    left_over: usize,
     /// When delivery acknowledgement timeouts are looked at next.
     next_ack_check: Timestamp,
     end: ConnectionEnd,
@@ -107,6 +109,7 @@ impl Connection {
             login: Login::default(),
             connected_at: now,
             incarnation: 0,
+            left_over: 0,
             next_ack_check: now.plus(crate::limits::CONSUMER_TIMEOUT_TICK_MS),
             end: ConnectionEnd::Open,
         }
@@ -130,7 +133,9 @@ impl Connection {
         if self.phase != Phase::Header {
             used += self.frames(input.get(used..).unwrap_or_default(), now, broker, out);
         }
-        self.shared.counters.bytes_received += used as u64;
+        // What was left over last time is offered again and has been counted.
+        self.shared.counters.bytes_received += input.len().saturating_sub(self.left_over) as u64;
+        self.left_over = input.len() - used.min(input.len());
         self.settle_turn(now, broker, out);
         used
     }

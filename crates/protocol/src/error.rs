@@ -94,6 +94,8 @@ pub(crate) enum ConnectionError {
     Framing {
         /// The type octet.
         kind: u8,
+        /// The payload in RabbitMQ's notation; nothing of a frame that is too large.
+        octets: String,
         /// What is wrong.
         error: DecodeError,
     },
@@ -158,9 +160,13 @@ pub(crate) enum ConnectionError {
     },
 }
 
-/// What a handler fails with: the scope is part of the type.
+/// What a handler fails with. Boxed, so that success costs nothing to hand back.
 #[derive(Debug)]
-pub(crate) enum Fault {
+pub(crate) struct Fault(Box<Scope>);
+
+/// The scope of an error is part of its type.
+#[derive(Debug)]
+pub(crate) enum Scope {
     /// Closes the channel.
     Channel(ChannelError),
     /// Closes the connection.
@@ -304,8 +310,8 @@ impl ConnectionError {
             Self::UnknownFrame { kind, octets } => {
                 format!("type {kind}, {octets}: unknown_frame")
             }
-            Self::Framing { kind, error } => {
-                format!("type {kind}, all octets = <<>>: {}", framing_term(*error))
+            Self::Framing { kind, octets, error } => {
+                format!("type {kind}, {octets}: {}", framing_term(*error))
             }
             Self::UnexpectedFrame { kind, octets } => format!("type {kind}, {octets}"),
             Self::CannotDecode(octets) => format!("cannot decode {octets}"),
@@ -362,15 +368,24 @@ fn framing_term(error: DecodeError) -> String {
     }
 }
 
+impl Fault {
+    /// What it closes.
+    pub(crate) fn scope(self) -> Scope {
+        *self.0
+    }
+}
+
 impl From<ChannelError> for Fault {
+    #[cold]
     fn from(error: ChannelError) -> Self {
-        Self::Channel(error)
+        Self(Box::new(Scope::Channel(error)))
     }
 }
 
 impl From<ConnectionError> for Fault {
+    #[cold]
     fn from(error: ConnectionError) -> Self {
-        Self::Connection(error)
+        Self(Box::new(Scope::Connection(error)))
     }
 }
 
@@ -379,14 +394,27 @@ impl From<ConnectionError> for Fault {
 impl From<BrokerError> for Fault {
     fn from(error: BrokerError) -> Self {
         if error.reply_code().is_hard() {
-            Self::Connection(ConnectionError::Refused(error))
+            ConnectionError::Refused(error).into()
         } else {
-            Self::Channel(ChannelError::Refused(error))
+            ChannelError::Refused(error).into()
         }
     }
 }
 
 impl ConnectionError {
+    /// The error for a stream that cannot be cut into frames at `rest`.
+    pub(crate) fn framing(error: DecodeError, rest: &[u8]) -> Self {
+        let kind = rest.first().copied().unwrap_or_default();
+        let payload = match (error, rest) {
+            (DecodeError::BadFrameEnd(_), [_, _, _, s0, s1, s2, s3, payload @ ..]) => {
+                let size = u32::from_be_bytes([*s0, *s1, *s2, *s3]);
+                payload.get(..size as usize).unwrap_or_default()
+            }
+            _ => &[],
+        };
+        Self::Framing { kind, octets: octets(payload), error }
+    }
+
     /// The error for arguments of a method that do not decode.
     pub(crate) fn decode(error: DecodeError, payload: &[u8]) -> Self {
         match error {
@@ -412,9 +440,10 @@ mod tests {
 
     #[test]
     fn the_code_of_a_refusal_decides_its_scope() {
-        assert!(matches!(Fault::from(BrokerError::DefaultExchange), Fault::Channel(_)));
-        let hard = BrokerError::NotImplemented("x".into());
-        assert!(matches!(Fault::from(hard), Fault::Connection(_)));
+        let soft = Fault::from(BrokerError::DefaultExchange);
+        assert!(matches!(soft.scope(), Scope::Channel(_)));
+        let hard = Fault::from(BrokerError::NotImplemented("x".into()));
+        assert!(matches!(hard.scope(), Scope::Connection(_)));
         let internal = ConnectionError::Refused(BrokerError::Internal("secret".into()));
         assert_eq!(internal.reply().text, "INTERNAL_ERROR");
     }

@@ -23,10 +23,6 @@ pub const FRAME_MIN: u32 = 4096;
 /// The largest message body whatever the configuration says, as RabbitMQ.
 pub const BODY_BYTES_CEILING: u64 = 512 * 1024 * 1024;
 
-/// Bytes reserved for a body when its header announces it. The rest is allocated as it arrives, so
-/// that an announcement alone costs nothing.
-pub const BODY_RESERVE: usize = 128 * 1024;
-
 /// Publishes of one connection that wait for their confirm. Queues confirm within milliseconds;
 /// beyond this the connection is not read until they have.
 pub const UNCONFIRMED_MAX: u64 = 1_000_000;
@@ -40,7 +36,7 @@ pub const TRANSACTION_ACKS_MAX: usize = 1_000_000;
 
 /// Routes a channel remembers. A publisher alternates between few keys or uses thousands; for
 /// the latter no small table helps.
-pub const ROUTES_CACHED: usize = 16;
+pub const ROUTES_CACHED: usize = 32;
 
 /// Bytes of memory that a route keeps for its address; longer ones are routed each time.
 pub const ROUTE_ADDRESS_MAX: usize = 128;

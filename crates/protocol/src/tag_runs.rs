@@ -43,18 +43,23 @@ impl<V: RunValue> Run<V> {
 
 /// A set of tags as runs in ascending order.
 ///
-/// The oldest run is kept beside the tree, since most tags leave in the order in which they
-/// came. The tree is keyed by the *last* tag of a run, so that trimming its front keeps the key.
+/// The oldest run and the newest are kept beside the tree, since most tags leave in the order in
+/// which they came and new ones continue the newest. The tree is keyed by the *last* tag of a run,
+/// so that trimming its front keeps the key.
+///
+/// Invariant: every tag of `front` is below those of `rest`, and those are below `back`; `rest` and
+/// `back` are empty if `front` is.
 #[derive(Debug)]
 pub(crate) struct TagRuns<V> {
     front: Option<Run<V>>,
     rest: BTreeMap<u64, Run<V>>,
+    back: Option<Run<V>>,
     tags: u64,
 }
 
 impl<V> Default for TagRuns<V> {
     fn default() -> Self {
-        Self { front: None, rest: BTreeMap::new(), tags: 0 }
+        Self { front: None, rest: BTreeMap::new(), back: None, tags: 0 }
     }
 }
 
@@ -72,7 +77,7 @@ impl<V: RunValue> TagRuns<V> {
     /// How many runs hold them; what bounds the memory.
     #[cfg(test)]
     pub(crate) fn runs(&self) -> usize {
-        self.rest.len() + usize::from(self.front.is_some())
+        self.rest.len() + usize::from(self.front.is_some()) + usize::from(self.back.is_some())
     }
 
     /// The lowest tag.
@@ -86,32 +91,27 @@ impl<V: RunValue> TagRuns<V> {
     }
 
     /// Adds a run above all others.
+    #[inline]
     pub(crate) fn push(&mut self, run: Run<V>) {
         if run.n == 0 {
             return;
         }
         self.tags += u64::from(run.n);
-        let Some(front) = &mut self.front else {
-            self.front = Some(run);
+        if let Some(back) = &mut self.back {
+            debug_assert!(back.last() < run.first, "tags ascend");
+            if continues(back, &run) {
+                back.n += run.n;
+            } else {
+                self.rest.insert(back.last(), *back);
+                *back = run;
+            }
             return;
-        };
-        if let Some(mut last) = self.rest.last_entry() {
-            debug_assert!(last.get().last() < run.first, "tags ascend");
-            if continues(last.get(), &run) {
-                let mut merged = *last.get_mut();
-                last.remove();
-                merged.n += run.n;
-                self.rest.insert(merged.last(), merged);
-                return;
-            }
-        } else {
-            debug_assert!(front.last() < run.first, "tags ascend");
-            if continues(front, &run) {
-                front.n += run.n;
-                return;
-            }
         }
-        self.rest.insert(run.last(), run);
+        match &mut self.front {
+            None => self.front = Some(run),
+            Some(front) if self.rest.is_empty() && continues(front, &run) => front.n += run.n,
+            Some(_) => self.back = Some(run),
+        }
     }
 
     /// Puts back a run that was taken out.
@@ -120,50 +120,41 @@ impl<V: RunValue> TagRuns<V> {
             return;
         }
         self.tags += u64::from(run.n);
+        let mut middle = run;
         match &mut self.front {
-            None => self.front = Some(run),
-            Some(front) if run.first < front.first => {
-                let old = std::mem::replace(front, run);
-                self.rest.insert(old.last(), old);
+            None => {
+                self.front = Some(run);
+                return;
             }
-            Some(_) => {
-                self.rest.insert(run.last(), run);
-            }
+            Some(front) if run.first < front.first => middle = std::mem::replace(front, run),
+            Some(_) => {}
         }
+        if let Some(back) = &mut self.back
+            && middle.first > back.first
+        {
+            middle = std::mem::replace(back, middle);
+        }
+        self.rest.insert(middle.last(), middle);
     }
 
     /// Whether the tag is in the set.
     pub(crate) fn contains(&self, tag: u64) -> bool {
-        match &self.front {
-            Some(front) if tag <= front.last() => front.contains(tag),
-            Some(_) => self.rest.range(tag..).next().is_some_and(|(_, run)| run.contains(tag)),
-            None => false,
-        }
+        self.at_or_above(tag).is_some_and(|run| run.contains(tag))
     }
 
     /// Takes one tag out.
+    #[inline]
     pub(crate) fn take(&mut self, tag: u64) -> Option<Run<V>> {
         let front = self.front.as_mut()?;
-        if tag > front.last() {
-            return self.take_from_rest(tag);
-        }
-        if !front.contains(tag) {
-            return None;
-        }
-        let part = front.part(tag, tag);
-        self.tags -= 1;
         if tag == front.first {
+            let part = front.part(tag, tag);
+            self.tags -= 1;
             self.trim_front(1);
-        } else {
-            let run = *front;
-            let lower = run.part(run.first, tag - 1);
-            *front = lower;
-            if tag < run.last() {
-                let upper = run.part(tag + 1, run.last());
-                self.rest.insert(upper.last(), upper);
-            }
+            return Some(part);
         }
-        Some(part)
+        let run = self.at_or_above(tag).filter(|run| run.contains(tag))?;
+        self.cut(run, tag, tag);
+        Some(run.part(tag, tag))
     }
 
     /// Takes every tag from the lowest up to and including `tag`, run by run.
@@ -182,15 +173,12 @@ impl<V: RunValue> TagRuns<V> {
     /// Takes every tag from `first` on that lies within the `n` tags, run by run.
     pub(crate) fn take_range(&mut self, first: u64, n: u32, mut take: impl FnMut(Run<V>)) {
         let last = first + u64::from(n).saturating_sub(1);
-        if let Some(front) = self.front
-            && front.first >= first
-        {
-            self.take_through(last, take);
-            return;
+        if self.front.is_some_and(|front| front.first >= first) {
+            return self.take_through(last, take);
         }
         let mut next = first;
         while next <= last {
-            let Some(run) = self.run_at_or_above(next) else { return };
+            let Some(run) = self.at_or_above(next) else { return };
             let (from, to) = (run.first.max(next), run.last().min(last));
             if from > to {
                 return;
@@ -206,53 +194,56 @@ impl<V: RunValue> TagRuns<V> {
         self.take_through(u64::MAX, take);
     }
 
-    fn run_at_or_above(&self, tag: u64) -> Option<Run<V>> {
-        match self.front {
-            Some(front) if tag <= front.last() => Some(front),
-            _ => self.rest.range(tag..).next().map(|(_, run)| *run),
+    /// The run that holds `tag`, or else the next one above it.
+    fn at_or_above(&self, tag: u64) -> Option<Run<V>> {
+        if let Some(front) = self.front
+            && tag <= front.last()
+        {
+            return Some(front);
+        }
+        match self.back {
+            Some(back) if tag >= back.first => (tag <= back.last()).then_some(back),
+            _ => self.rest.range(tag..).next().map(|(_, run)| *run).or(self.back),
         }
     }
 
     /// Removes `from..=to` from the stored `run`, keeping what is left of it on either side.
     fn cut(&mut self, run: Run<V>, from: u64, to: u64) {
-        let is_front = self.front.is_some_and(|front| front.first == run.first);
-        if is_front {
-            self.front = None;
+        self.tags -= to - from + 1;
+        let lower = (from > run.first).then(|| run.part(run.first, from - 1));
+        let upper = (to < run.last()).then(|| run.part(to + 1, run.last()));
+        let holds = |place: &Option<Run<V>>| place.is_some_and(|at| at.first == run.first);
+        if holds(&self.front) {
+            self.front = lower;
+            self.keep(upper);
+            if self.front.is_none() {
+                self.front = self.next_front();
+            }
+        } else if holds(&self.back) {
+            self.back = upper;
+            self.keep(lower);
         } else {
             self.rest.remove(&run.last());
-        }
-        self.tags -= to - from + 1;
-        if to < run.last() {
-            let upper = run.part(to + 1, run.last());
-            self.rest.insert(upper.last(), upper);
-        }
-        if from > run.first {
-            let lower = run.part(run.first, from - 1);
-            if is_front {
-                self.front = Some(lower);
-            } else {
-                self.rest.insert(lower.last(), lower);
-            }
-        }
-        if self.front.is_none() {
-            self.front = self.rest.pop_first().map(|(_, run)| run);
+            self.keep(lower);
+            self.keep(upper);
         }
     }
 
-    fn take_from_rest(&mut self, tag: u64) -> Option<Run<V>> {
-        let (_, run) = self.rest.range(tag..).next()?;
-        let run = *run;
-        if !run.contains(tag) {
-            return None;
+    fn keep(&mut self, run: Option<Run<V>>) {
+        if let Some(run) = run {
+            self.rest.insert(run.last(), run);
         }
-        self.cut(run, tag, tag);
-        Some(run.part(tag, tag))
     }
 
+    fn next_front(&mut self) -> Option<Run<V>> {
+        self.rest.pop_first().map(|(_, run)| run).or_else(|| self.back.take())
+    }
+
+    #[inline]
     fn trim_front(&mut self, n: u32) {
         let Some(front) = &mut self.front else { return };
         if n == front.n {
-            self.front = self.rest.pop_first().map(|(_, run)| run);
+            self.front = self.next_front();
         } else {
             front.first += u64::from(n);
             front.n -= n;

@@ -1,6 +1,6 @@
 //! Heartbeats in both directions.
 
-use crate::script::check;
+use crate::script::{check, check_but_heartbeats};
 
 #[test]
 fn the_server_beats_when_it_has_nothing_to_say() {
@@ -71,4 +71,15 @@ fn without_heartbeats_silence_is_fine() {
         S1: channel.open-ok
         ",
     );
+}
+
+#[test]
+fn a_frame_that_trickles_in_is_life() {
+    let mut script = "C: log in heartbeat=1\nC1: channel.open\nS1: channel.open-ok".to_owned();
+    let frame = [1, 0, 1, 0, 0, 0, 5, 0, 20, 0, 20, 1, 0xCE_u8];
+    for byte in &frame[..12] {
+        script += &format!("\nC: octet {byte}\n+ 900ms");
+    }
+    script += "\nC: octet 206\nS1: channel.flow-ok active";
+    check_but_heartbeats(&script);
 }

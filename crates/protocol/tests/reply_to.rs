@@ -82,3 +82,16 @@ fn the_pseudo_queue_is_no_queue() {
         ",
     );
 }
+
+#[test]
+fn replies_of_a_transaction_wait_for_its_commit() {
+    check(&format!(
+        "{ASK}
+D1: tx.select
+T1: tx.select-ok
+D1: publish key=amq.rabbitmq.reply-to.t2-1-1 body=one
+D1: tx.commit
+S1: basic.deliver tag=rep delivery=1 key=amq.rabbitmq.reply-to.t2-1-1 | | one
+T1: tx.commit-ok"
+    ));
+}

@@ -11,7 +11,7 @@
 //! + 3s                                   time passes
 //! S: closed                              the server closed the socket
 //! ```
-//! Also: `C: connect`, `C: log in …`, `C: header …`, `C: raw …`, `C1: frame …`, `C: gone`,
+//! Also: `C: connect`, `C: log in …`, `C: header`, `C: raw …`, `C: octet N`, `C1: frame …`, `C: gone`,
 //! `node …`, `user …`, `permit …`, `limit …`, `alarm …`, `force …`, and `holds`, which is followed by
 //! what every queue holds (`# q: 1 ready, 0 unacked`).
 
@@ -39,6 +39,12 @@ const SIDES: &[(&str, &str)] = &[("C", "S"), ("D", "T"), ("E", "U")];
 const CAPABILITIES: &str = "{authentication_failure_close=t:true, consumer_cancel_notify=t:true, \
                             connection.blocked=t:true}";
 
+/// Plays a script without looking at the server's heartbeats.
+#[track_caller]
+pub(crate) fn check_but_heartbeats(script: &str) {
+    compare(script, &play(ConnectionConfig::default(), script).replace("S: heartbeat\n", ""));
+}
+
 struct Play {
     world: World,
     connections: BTreeMap<&'static str, ConnectionId>,
@@ -55,23 +61,35 @@ pub(crate) fn check(script: &str) {
 /// The same with other settings.
 #[track_caller]
 pub(crate) fn check_with(config: ConnectionConfig, script: &str) {
+    compare(script, &play(config, script));
+}
+
+fn lines(script: &str) -> Vec<&str> {
+    script.lines().map(str::trim).filter(|line| !line.is_empty()).collect()
+}
+
+#[track_caller]
+fn compare(script: &str, actual: &str) {
+    let (expected, actual) = (lines(script).join("\n"), actual.trim_end());
+    assert!(actual == expected, "\n--- expected\n{expected}\n--- actual\n{actual}\n");
+}
+
+/// Plays the client's lines; returns them with what the server said.
+fn play(config: ConnectionConfig, script: &str) -> String {
     let mut play = Play {
         world: World::new(config),
         connections: BTreeMap::new(),
         batch: Vec::new(),
         transcript: String::new(),
     };
-    let lines: Vec<&str> = script.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    for line in &lines {
+    for line in lines(script) {
         if line.starts_with("# ") && !line.ends_with(" unacked") {
             let _ = writeln!(play.transcript, "{line}");
         } else if !is_servers(line) && !line.starts_with('#') {
             play.line(line);
         }
     }
-    let expected = lines.join("\n");
-    let actual = play.transcript.trim_end();
-    assert!(actual == expected, "\n--- expected\n{expected}\n--- actual\n{actual}\n");
+    play.transcript
 }
 
 fn is_servers(line: &str) -> bool {
@@ -117,6 +135,7 @@ impl Play {
                 self.world.drop_socket(id);
             }
             "header" => self.send(side, b"AMQP\x00\x00\x09\x01".to_vec(), more),
+            "octet" => self.send(side, vec![rest[1].parse().expect("a byte")], more),
             "raw" => self.send(side, wire::bytes(&rest[1]), more),
             _ => {
                 self.ensure(side, channel);

@@ -139,13 +139,13 @@ impl<S: Transport> Task<S> {
 
     /// Reads once and hands over. Whether there was anything.
     fn receive(&mut self, cx: &mut task::Context<'_>, now: Timestamp) -> Result<bool, End> {
-        if !self.session.wants_read() {
+        if !self.session.wants_read(now) {
             return Ok(false);
         }
         if self.unread {
             let used = self.session.receive(&self.kept, now);
             self.kept.drain(..used);
-            self.unread = used > 0 && !self.session.wants_read();
+            self.unread = used > 0 && !self.session.wants_read(now);
             return Ok(true);
         }
         READ_BUFFER.with_borrow_mut(|buffer| self.read_into(buffer, cx, now))
@@ -180,7 +180,7 @@ impl<S: Transport> Task<S> {
         if self.kept.is_empty() {
             self.kept = Vec::new();
         }
-        self.unread = !self.kept.is_empty() && !self.session.wants_read();
+        self.unread = !self.kept.is_empty() && !self.session.wants_read(now);
         Ok(true)
     }
 

@@ -1,7 +1,8 @@
-//! `leveret perf`: a load generator for any AMQP 0-9-1 broker, and the null relay that is its ceiling. It shares nothing with the
-//! broker but the codec.
+//! `leveret perf`: a load generator for any AMQP 0-9-1 broker, and the null relay that is its
+//! ceiling. It shares nothing with the broker but the codec.
 //!
-//! Read `session` first: it starts the threads of `producer` and `consumer` and puts their counters together.
+//! Read `session` first: it starts the threads of `producer` and `consumer` and puts their counters
+//! together.
 
 mod client;
 mod consumer;
@@ -60,8 +61,8 @@ pub(crate) fn run(args: &PerfArgs) -> Result<(), PerfError> {
     Ok(())
 }
 
-/// Asks Linux to wake sleeping threads when they asked for it, instead of up to 50 µs later. Threads inherit it. Where it
-/// fails, the send lag in the summary shows it.
+/// Asks Linux to wake sleeping threads when they asked for it, instead of up to 50 µs later.
+/// Threads inherit it. Where it fails, the send lag in the summary shows it.
 fn wake_on_time() {
     let _ = fs::write("/proc/self/timerslack_ns", "1");
 }

@@ -307,7 +307,6 @@ impl Client {
 }
 
 /// The message that a method announces and why it came back, or the method itself.
-#[expect(clippy::result_large_err, reason = "both are moved once")]
 fn content_method(
     channel: u16,
     method: basic::AMQPMethod,

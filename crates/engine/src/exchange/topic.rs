@@ -27,7 +27,7 @@ const HASH: &[u8] = b"#";
 pub(crate) struct TopicIndex {
     nodes: Slab<Node>,
     /// From a node by a plain word.
-    edges: HashMap<(u32, u32), u32>,
+    edges: HashMap<u64, u32>,
     words: Words,
     /// Nodes behind a `#`: the slot is the bit in [`TopicScratch::bits`].
     hashes: Slab<()>,
@@ -115,7 +115,7 @@ impl TopicIndex {
         match word {
             STAR => some(node.star),
             HASH => some(node.hash),
-            word => self.edges.get(&(at, self.words.number(word)?)).copied(),
+            word => self.edges.get(&edge(at, self.words.number(word)?)).copied(),
         }
     }
 
@@ -135,7 +135,7 @@ impl TopicIndex {
             }
         }
         if let Step::Word(number) = step {
-            self.edges.insert((at, number), child);
+            self.edges.insert(edge(at, number), child);
         }
         child
     }
@@ -157,7 +157,7 @@ impl TopicIndex {
                 self.hashes.remove(bit);
             }
             Step::Word(number) => {
-                self.edges.remove(&(parent, number));
+                self.edges.remove(&edge(parent, number));
                 self.words.release(number);
             }
         }
@@ -216,7 +216,7 @@ impl TopicIndex {
             self.reach(node.star, scratch);
         }
         if let Some(word) = word
-            && let Some(&child) = self.edges.get(&(at, word))
+            && let Some(&child) = self.edges.get(&edge(at, word))
         {
             self.reach(child, scratch);
         }
@@ -234,6 +234,11 @@ impl TopicIndex {
             scratch.staying.push(at);
         }
     }
+}
+
+/// A node and a word as one number, which is hashed in one step.
+fn edge(at: u32, word: u32) -> u64 {
+    u64::from(at) << 32 | u64::from(word)
 }
 
 fn some(slot: u32) -> Option<u32> {

@@ -401,11 +401,6 @@ impl Consumers {
         }
     }
 
-    /// Whether any consumer has something that it is about to take.
-    pub(super) fn any_awake(&self) -> bool {
-        self.iter().any(|(consumer, _)| consumer.awake)
-    }
-
     pub(super) fn set_awake(&mut self, key: u32, awake: bool) {
         if let Some(consumer) = self.get_mut(key) {
             consumer.awake = awake;

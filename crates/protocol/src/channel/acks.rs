@@ -71,11 +71,7 @@ impl Channel {
     }
 
     /// Returns everything that is unacked and not part of an open transaction to its queues.
-    pub(crate) fn requeue_all<B: Broker>(
-        &mut self,
-        how: Settlement,
-        context: &mut Context<'_, B>,
-    ) {
+    pub(crate) fn requeue_all<B: Broker>(&mut self, how: Settlement, context: &mut Context<'_, B>) {
         self.credit_changed |= self.credit.is_some();
         self.unacked.take_all(|run| {
             context.settle(run.value.queue, run.value.consumer, run.range(), how);

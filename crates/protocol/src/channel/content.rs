@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use leveret_codec::{BASIC_CLASS, ContentHeader, Frame, FrameKind, Publish, decode_content_header};
 
 use crate::error::{ChannelError, ConnectionError, Fault};
-use crate::limits::{BODY_BYTES_CEILING, BODY_RESERVE};
+use crate::limits::BODY_BYTES_CEILING;
 
 /// What is due on the channel.
 #[derive(Debug, Default)]
@@ -70,9 +70,8 @@ pub(crate) fn expect_header<'a>(
 impl Pieces {
     /// Notes the header; the body follows.
     pub(crate) fn add_header(&mut self, header: &ContentHeader<'_>) {
+        // Room for the body is made as it comes: an announcement alone must cost nothing.
         self.properties = header.properties.to_vec();
-        let reserve = usize::try_from(header.body_size).unwrap_or(BODY_RESERVE);
-        self.body.reserve(reserve.min(BODY_RESERVE));
     }
 
     /// Adds a piece of the body; returns how much is still to come.

@@ -10,16 +10,21 @@ use smallvec::SmallVec;
 use crate::broker::Broker;
 use crate::channel::content::{Content, Pieces, expect_header};
 use crate::channel::message::{self, Message};
+use crate::channel::routes::Place;
 use crate::channel::{BASIC_PUBLISH, Channel, Mode};
 use crate::connection::shared::Context;
 use crate::error::{ConnectionError, Fault};
 
-/// What a publish asks for, checked.
+/// Property bytes without any property.
+const NO_PROPERTIES: &[u8] = &[0, 0];
+
+/// What the properties of a publish ask for, checked.
+#[derive(Default)]
 struct Checked<'a> {
     summary: Summary<'a>,
     expires_at: Option<Timestamp>,
-    /// Whether the properties are stored as they came.
-    as_received: bool,
+    /// Whether the properties are not stored as they came.
+    rewritten: bool,
     /// Whether CC or BCC name further keys.
     selects: bool,
 }
@@ -124,46 +129,65 @@ impl Channel {
         if message.immediate {
             return Err(ConnectionError::Immediate.into());
         }
-        let version = context.broker.routing_version();
-        let known = self.routes.find(message.address, version);
+        self.routes.at_version(context.broker.routing_version());
+        let known = self.routes.find(message.address);
         if known.is_none() {
             if let Some(token) = reply_token(message) {
                 return self.publish_reply(message, token, context);
             }
             self.check_exchange(message, context)?;
         }
-        let checked = self.check_properties(message, context)?;
+        let mut checked = Checked::default();
+        if message.properties != NO_PROPERTIES {
+            self.check_properties(message, &mut checked, context)?;
+        }
         let bytes = message.body.len() as u64;
         self.count(context.shared, |counters| {
             counters.publish += 1;
             counters.publish_bytes += bytes;
         });
         match known {
-            Some(route) if checked.as_received => {
+            Some(route) if !checked.rewritten => {
                 self.enqueue_known(message, &checked, route, context);
                 Ok(())
             }
-            _ => self.route_and_enqueue(message, &checked, version, context),
+            _ => self.route_and_enqueue(message, &checked, context),
         }
     }
 
+    #[inline]
     fn check_properties<'a, B: Broker>(
         &self,
         message: &Message<'a>,
+        checked: &mut Checked<'a>,
         context: &Context<'_, B>,
-    ) -> Result<Checked<'a>, Fault> {
-        let summary = message::summary(message.properties)?;
-        let direct_reply = message::wants_direct_reply(&summary);
+    ) -> Result<(), Fault> {
+        checked.summary = message::summary(message.properties)?;
+        let Summary { headers, reply_to, expiration, user_id, .. } = &checked.summary;
+        let remarkable =
+            headers.is_some() || reply_to.is_some() || expiration.is_some() || user_id.is_some();
+        if remarkable { self.check_remarkable(checked, context) } else { Ok(()) }
+    }
+
+    /// The properties that are more than bytes to be kept.
+    fn check_remarkable<B: Broker>(
+        &self,
+        checked: &mut Checked<'_>,
+        context: &Context<'_, B>,
+    ) -> Result<(), Fault> {
+        let summary = &checked.summary;
+        let direct_reply = message::wants_direct_reply(summary);
         if direct_reply {
             self.check_reply_consumer()?;
         }
-        let expires_at = message::expires_at(&summary, context.now)?;
-        let selects = message::selects_receivers(summary.headers);
-        if selects {
+        checked.expires_at = message::expires_at(summary, context.now)?;
+        checked.selects = message::selects_receivers(summary.headers);
+        if checked.selects {
             message::selected(summary.headers)?;
         }
-        self.check_user_id(&summary, context)?;
-        Ok(Checked { summary, expires_at, as_received: !direct_reply && !selects, selects })
+        checked.rewritten = direct_reply || checked.selects;
+        self.check_user_id(summary, context)?;
+        Ok(())
     }
 
     /// The hot end: the address is known and nothing has to be rewritten.
@@ -172,7 +196,7 @@ impl Channel {
         &mut self,
         message: &Message<'_>,
         checked: &Checked<'_>,
-        route: usize,
+        route: Place,
         context: &mut Context<'_, B>,
     ) {
         let record = checked.record(message);

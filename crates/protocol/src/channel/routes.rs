@@ -7,72 +7,124 @@ use smallvec::SmallVec;
 
 use crate::limits::{ROUTE_ADDRESS_MAX, ROUTES_CACHED};
 
+/// Routes that share a hash, so that a few keys of a publisher do not drive each other out.
+const WAYS: usize = 4;
+const SETS: usize = ROUTES_CACHED / WAYS;
+
 /// Where the messages of one address go.
 #[derive(Debug, Default)]
 struct Route {
+    hash: u64,
     address: Vec<u8>,
     targets: SmallVec<[QueueId; 4]>,
 }
 
-/// A small table, indexed by a hash of the address.
+/// The place of a route in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    set: usize,
+    way: usize,
+}
+
+#[derive(Debug, Default)]
+struct Set {
+    routes: SmallVec<[Route; 1]>,
+    /// The way that is overwritten next.
+    next: usize,
+}
+
+/// A small table, indexed by a hash of the address; empty until the first route is stored.
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
     version: u64,
-    /// Empty until the first route is stored.
-    entries: Vec<Option<Route>>,
+    sets: Vec<Set>,
+    /// The exchange that was checked last: it exists and the user may publish to it.
+    exchange: Option<Vec<u8>>,
 }
 
 impl Routes {
-    /// The place of the route of this address, if it is known and nothing has changed since.
+    /// Forgets everything that was found under another version.
     #[inline]
-    pub(crate) fn find(&self, address: &[u8], version: u64) -> Option<usize> {
+    pub(crate) fn at_version(&mut self, version: u64) {
         if version != self.version {
+            self.sets.clear();
+            self.exchange = None;
+            self.version = version;
+        }
+    }
+
+    /// The place of the route of this address, if it is known.
+    #[inline]
+    pub(crate) fn find(&self, address: &[u8]) -> Option<Place> {
+        if self.sets.is_empty() {
             return None;
         }
-        let at = slot(address);
-        let route = self.entries.get(at)?.as_ref()?;
-        (route.address == address).then_some(at)
+        let hash = hash(address);
+        let set = set_of(hash);
+        let routes = &self.sets.get(set)?.routes;
+        let way = routes.iter().position(|route| route.hash == hash && route.address == address)?;
+        Some(Place { set, way })
     }
 
     /// The queues of a route that was found.
     #[inline]
-    pub(crate) fn targets(&self, at: usize) -> &[QueueId] {
-        self.entries.get(at).and_then(Option::as_ref).map_or(&[], |route| &route.targets)
+    pub(crate) fn targets(&self, place: Place) -> &[QueueId] {
+        let route = self.sets.get(place.set).and_then(|set| set.routes.get(place.way));
+        route.map_or(&[], |route| &route.targets)
     }
 
-    /// Remembers a route that was found under `version`.
-    pub(crate) fn put(&mut self, address: &[u8], version: u64, targets: &[QueueId]) {
+    /// Remembers a route.
+    pub(crate) fn put(&mut self, address: &[u8], targets: &[QueueId]) {
         if address.len() > ROUTE_ADDRESS_MAX {
             return;
         }
-        if version != self.version {
-            self.entries.iter_mut().for_each(|entry| *entry = None);
-            self.version = version;
+        if self.sets.is_empty() {
+            self.sets.resize_with(SETS, Set::default);
         }
-        if self.entries.is_empty() {
-            self.entries.resize_with(ROUTES_CACHED, || None);
+        let hash = hash(address);
+        let Some(set) = self.sets.get_mut(set_of(hash)) else { return };
+        if set.routes.len() < WAYS {
+            set.next = set.routes.len();
+            set.routes.push(Route::default());
         }
-        if let Some(entry) = self.entries.get_mut(slot(address)) {
-            let route = entry.get_or_insert_default();
+        if let Some(route) = set.routes.get_mut(set.next) {
+            route.hash = hash;
             route.address.clear();
             route.address.extend_from_slice(address);
             route.targets.clear();
             route.targets.extend_from_slice(targets);
         }
+        set.next = (set.next + 1) % WAYS;
+    }
+
+    /// Whether this exchange was the last that was checked.
+    pub(crate) fn is_checked(&self, exchange: &[u8]) -> bool {
+        self.exchange.as_deref() == Some(exchange)
+    }
+
+    /// Remembers that the exchange was checked.
+    pub(crate) fn checked(&mut self, exchange: &[u8]) {
+        let last = self.exchange.get_or_insert_default();
+        last.clear();
+        last.extend_from_slice(exchange);
     }
 }
 
-/// The place of an address: its length and its ends, which is where names differ.
+fn set_of(hash: u64) -> usize {
+    hash as usize % SETS
+}
+
+/// A hash of the length and both ends of the address, which is where names differ.
 #[inline]
-fn slot(address: &[u8]) -> usize {
+fn hash(address: &[u8]) -> u64 {
+    const ODD: u64 = 0xD6E8_FEB8_6659_FD93;
     let head = address.first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
     let tail = match address.last_chunk::<8>() {
         Some(bytes) => u64::from_le_bytes(*bytes),
         None => address.iter().fold(0, |sum, byte| (sum << 8) | u64::from(*byte)),
     };
-    let mixed =
-        (head ^ tail.rotate_left(29) ^ address.len() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    (mixed >> 58) as usize % ROUTES_CACHED
+    let mixed = (head.wrapping_mul(ODD) ^ tail ^ (address.len() as u64) << 56).wrapping_mul(ODD);
+    (mixed ^ (mixed >> 32)).wrapping_mul(ODD) >> 32
 }
 
 #[cfg(test)]
@@ -82,23 +134,34 @@ mod tests {
     #[test]
     fn a_route_holds_until_the_version_changes() {
         let mut routes = Routes::default();
-        assert!(routes.find(b"\0\x01q", 0).is_none());
-        routes.put(b"\0\x01q", 7, &[QueueId(1)]);
-        let at = routes.find(b"\0\x01q", 7).unwrap();
-        assert_eq!(routes.targets(at), [QueueId(1)]);
-        assert!(routes.find(b"\0\x01r", 7).is_none());
-        assert!(routes.find(b"\0\x01q", 8).is_none());
-        routes.put(b"\0\x01r", 8, &[]);
-        assert!(routes.find(b"\0\x01q", 8).is_none());
+        assert!(routes.find(b"\0\x01q").is_none());
+        routes.at_version(7);
+        routes.put(b"\0\x01q", &[QueueId(1)]);
+        let place = routes.find(b"\0\x01q").unwrap();
+        assert_eq!(routes.targets(place), [QueueId(1)]);
+        assert!(routes.find(b"\0\x01r").is_none());
+        routes.checked(b"x");
+        routes.at_version(7);
+        assert!(routes.find(b"\0\x01q").is_some() && routes.is_checked(b"x"));
+        routes.at_version(8);
+        assert!(routes.find(b"\0\x01q").is_none() && !routes.is_checked(b"x"));
     }
 
     #[test]
-    fn keys_that_differ_in_one_character_mostly_have_places_of_their_own() {
-        let mut places = std::collections::BTreeSet::new();
-        for key in b'a'..b'i' {
-            let address = [&b"\x06events\x05user."[..], &[key]].concat();
-            places.insert(slot(&address));
+    fn the_table_stays_small_and_holds_the_routes_of_a_usual_publisher() {
+        let mut routes = Routes::default();
+        let address = |key: u32| format!("\u{6}events\u{9}user.{key:04}").into_bytes();
+        for key in 0..12 {
+            routes.put(&address(key), &[QueueId(key.into())]);
         }
-        assert!(places.len() >= 5, "8 keys share {} places", places.len());
+        let known = (0..12).filter(|key| routes.find(&address(*key)).is_some()).count();
+        assert!(known >= 11, "{known} of 12 routes are known");
+        for key in 0..1000 {
+            routes.put(&address(key), &[]);
+            assert!(routes.find(&address(key)).is_some());
+        }
+        assert!(routes.sets.iter().map(|set| set.routes.len()).sum::<usize>() <= ROUTES_CACHED);
+        routes.put(&[b'x'; ROUTE_ADDRESS_MAX + 1], &[]);
+        assert!(routes.find(&[b'x'; ROUTE_ADDRESS_MAX + 1]).is_none());
     }
 }

@@ -34,11 +34,24 @@ pub(crate) struct Transaction {
 struct Pending {
     targets: SmallVec<[QueueId; 2]>,
     returned: bool,
+    /// The direct reply-to consumer it goes to instead.
+    reply: Option<Box<str>>,
 }
 
 impl Transaction {
     /// Keeps a routed message.
     pub(crate) fn publish(&mut self, record: &NewRecord<'_>, targets: &[QueueId], returned: bool) {
+        let targets = SmallVec::from_slice(targets);
+        self.keep(record, Pending { targets, returned, reply: None });
+    }
+
+    /// Keeps a message for a direct reply-to consumer.
+    pub(crate) fn reply(&mut self, record: &NewRecord<'_>, token: &str) {
+        let reply = Some(Box::from(token));
+        self.keep(record, Pending { targets: SmallVec::new(), returned: false, reply });
+    }
+
+    fn keep(&mut self, record: &NewRecord<'_>, pending: Pending) {
         self.bytes += record.stored_len() + record.body.len();
         if self.bytes > TRANSACTION_BYTES_MAX {
             self.too_large = true;
@@ -50,7 +63,7 @@ impl Transaction {
         if let Some(block) = self.blocks.last_mut() {
             block.push(record);
         }
-        self.published.push(Pending { targets: SmallVec::from_slice(targets), returned });
+        self.published.push(pending);
     }
 
     /// Whether another ack may be kept.
@@ -128,6 +141,9 @@ impl Channel {
             let record = copy_of(&record);
             if pending.returned {
                 self.return_message(address, &record, context);
+            }
+            if let Some(token) = &pending.reply {
+                context.broker.reply(token, &record);
             }
             let confirm = (!pending.targets.is_empty())
                 .then(|| (self.key, confirms.publish(pending.targets.len())));

@@ -27,6 +27,7 @@ impl Connection {
                     channel.settled(&settled, context)
                 })
             }
+            Event::Answer { answer: Answer::Noted, .. } => {}
             Event::Answer { channel, answer } if channel.number == 0 => {
                 self.own_answer(answer, now, broker, out);
             }

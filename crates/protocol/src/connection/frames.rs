@@ -8,8 +8,11 @@ use crate::broker::Broker;
 use crate::channel::{Channel, State, held};
 use crate::connection::shared::Context;
 use crate::connection::{Connection, Expects, Phase};
-use crate::error::{ConnectionError, Fault, octets};
+use crate::error::{ConnectionError, Fault, Scope, octets};
 use crate::output::Output;
+
+/// The fixed fields of a content header. Less than that is a frame of no known kind to RabbitMQ.
+const HEADER_MIN: usize = 12;
 
 impl Connection {
     /// Takes every whole frame at the start of `input`; returns how many bytes that was.
@@ -35,8 +38,8 @@ impl Connection {
                     used += self.frame(&frame, after, now, broker, out);
                 }
                 Err(error) => {
-                    let kind = rest.first().copied().unwrap_or_default();
-                    self.fail(ConnectionError::Framing { kind, error }, (0, 0), now, broker, out);
+                    let error = ConnectionError::framing(error, rest);
+                    self.fail(error, (0, 0), now, broker, out);
                     return input.len();
                 }
             }
@@ -75,7 +78,8 @@ impl Connection {
         broker: &mut B,
         out: &mut Output,
     ) -> usize {
-        if self.strange_kind(frame, now, broker, out) {
+        let plain = matches!(frame.kind, FrameKind::METHOD | FrameKind::HEADER | FrameKind::BODY);
+        if (!plain || frame.payload.len() < 4) && self.strange_kind(frame, now, broker, out) {
             return 0;
         }
         // While an alarm waits for content, content is taken frame by frame.
@@ -85,22 +89,35 @@ impl Connection {
             self.open_channel(frame, now, broker, out);
             return 0;
         };
-        let mut context = Context { shared, broker, out, now };
-        if channel.is_waiting() && channel.state() == State::Open {
-            channel.hold(frame, &mut context);
-            return 0;
-        }
         if channel.state() != State::Open {
             self.closed_channel_frame(frame, now, broker, out);
             return 0;
         }
-        let taken = match channel.frame(frame, rest, splitter, &mut context) {
-            Ok(taken) => taken,
-            Err(fault) => {
-                self.fault(frame.channel, fault, now, broker, out);
-                0
-            }
-        };
+        let mut context = Context { shared, broker, out, now };
+        if channel.is_waiting() {
+            channel.hold(frame, &mut context);
+            return 0;
+        }
+        match channel.frame(frame, rest, splitter, &mut context) {
+            Ok(taken) if channel.state() == State::Open && self.alarm.is_clear() => taken,
+            result => self.after_frame(frame, result, now, broker, out),
+        }
+    }
+
+    /// What a frame may bring about beyond its channel; returns what it took along.
+    #[cold]
+    fn after_frame<B: Broker>(
+        &mut self,
+        frame: &Frame<'_>,
+        result: Result<usize, Fault>,
+        now: Timestamp,
+        broker: &mut B,
+        out: &mut Output,
+    ) -> usize {
+        let taken = result.unwrap_or_else(|fault| {
+            self.fault(frame.channel, fault, now, broker, out);
+            0
+        });
         if frame.kind != FrameKind::METHOD {
             self.content_came(out);
         }
@@ -119,7 +136,8 @@ impl Connection {
         let kind = frame.kind.0;
         let error = match frame.kind {
             FrameKind::METHOD if frame.payload.len() >= 4 => return false,
-            FrameKind::HEADER | FrameKind::BODY => return false,
+            FrameKind::HEADER if frame.payload.len() >= HEADER_MIN => return false,
+            FrameKind::BODY => return false,
             FrameKind::HEARTBEAT if frame.payload.is_empty() => {
                 ConnectionError::UnexpectedFrame { kind, octets: octets(frame.payload) }
             }
@@ -216,14 +234,14 @@ impl Connection {
     ) {
         let Self { shared, channels, .. } = self;
         let Some(channel) = channels.get_mut(number) else { return };
-        let error = match fault {
+        let error = match fault.scope() {
             // A channel that never opened has nothing that could be closed.
-            Fault::Channel(error) if channel.state() == State::Opening => error.escalate(),
-            Fault::Channel(error) => {
+            Scope::Channel(error) if channel.state() == State::Opening => error.escalate(),
+            Scope::Channel(error) => {
                 channel.close_by_server(&error, &mut Context { shared, broker, out, now });
                 return;
             }
-            Fault::Connection(error) => error,
+            Scope::Connection(error) => error,
         };
         let method = channel.method();
         self.fail(error, method, now, broker, out);

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use leveret_codec::SHORT_STRING_MAX;
+
 /// RabbitMQ shows at most this many octets of a strange frame.
 const SHOWN: usize = 16;
 
@@ -13,10 +15,13 @@ pub(crate) fn octets(payload: &[u8]) -> String {
     }
 }
 
-/// `<<"text">>` where every byte is printable, otherwise `<<1,2,3>>`.
+/// `<<"text">>` where every byte is printable, otherwise `<<1,2,3>>`. What no reply text has room for is
+/// not printed.
 pub(super) fn binary(bytes: &[u8]) -> String {
     let mut text = String::from("<<");
-    if !bytes.is_empty() && bytes.iter().all(|byte| is_printable(*byte)) {
+    let printable = !bytes.is_empty() && bytes.iter().all(|byte| is_printable(*byte));
+    let bytes = bytes.get(..SHORT_STRING_MAX).unwrap_or(bytes);
+    if printable {
         text.push('"');
         bytes.iter().for_each(|byte| push_escaped(&mut text, *byte));
         text.push('"');

@@ -333,7 +333,7 @@ impl FakeNode {
                 if let Some(open) = self.channels.get_mut(&user) {
                     *open -= 1;
                 }
-                Answer::Cancelled
+                Answer::Noted
             }
             Call::Command(command) => Answer::Applied(self.apply(&command)),
             Call::DeclareQueue(declare) => {
@@ -363,7 +363,7 @@ impl FakeNode {
             Call::Counts { queue } => Answer::Counts(self.counts(queue)),
             Call::Credit { queue, consumer } => {
                 self.with(queue, |queue, fx| queue.credit_changed(consumer, now, fx));
-                Answer::Cancelled
+                Answer::Noted
             }
         }
     }

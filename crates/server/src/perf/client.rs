@@ -1,5 +1,5 @@
-//! A blocking AMQP connection: handshake, then one method and its answer at a time. Used for setting up and tearing
-//! down; the hot loops take the socket over with [`Client::into_parts`].
+//! A blocking AMQP connection: handshake, then one method and its answer at a time. Used for
+//! setting up and tearing down; the hot loops take the socket over with [`Client::into_parts`].
 
 use std::io::{self, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -35,7 +35,8 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// Connects, logs in and opens the vhost. `heartbeat` is the longest interval we accept in seconds, 0 = none.
+    /// Connects, logs in and opens the vhost. `heartbeat` is the longest interval we accept in
+    /// seconds, 0 = none.
     pub(super) fn connect(
         uri: &Uri,
         name: &str,
@@ -117,7 +118,8 @@ impl Client {
         })
     }
 
-    /// Sends a method and waits for its answer: the first method on that channel that `accept` takes.
+    /// Sends a method and waits for its answer: the first method on that channel that `accept`
+    /// takes.
     pub(super) fn call<T>(
         &mut self,
         number: u16,
@@ -195,7 +197,8 @@ impl Client {
         let _ = self.send(number, &close_ok(closed));
     }
 
-    /// Closes the connection and waits for the broker's word, which comes after all that we sent before.
+    /// Closes the connection and waits for the broker's word, which comes after all that we sent
+    /// before.
     pub(super) fn close(mut self) -> Result<(), PerfError> {
         self.call(0, &close_method(), "connection.close", |method| {
             matches!(method, AMQPClass::Connection(connection::AMQPMethod::CloseOk(_)))
@@ -203,7 +206,8 @@ impl Client {
         })
     }
 
-    /// The socket and what was read from it already. Reads and writes on the socket return after [`SOCKET_TICK`].
+    /// The socket and what was read from it already. Reads and writes on the socket return after
+    /// [`SOCKET_TICK`].
     pub(super) fn into_parts(self) -> (TcpStream, ReadBuffer) {
         (self.stream, self.input)
     }

@@ -1,10 +1,10 @@
-//! Hot path. One consumer: a connection, a channel, and a thread that reads as much as there is and acknowledges with one
-//! write per read.
+//! Hot path. One consumer: a connection, a channel, and a thread that reads as much as there is and
+//! acknowledges with one write per read.
 
 use std::io::Write;
 use std::net::TcpStream;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::SyncSender;
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -26,7 +26,7 @@ const CHANNEL: u16 = 1;
 pub(super) fn run(
     run: &Run,
     index: usize,
-    events: &Sender<Event>,
+    events: &SyncSender<Event>,
     buffer: usize,
 ) -> Result<(), PerfError> {
     let queues = run.plan.queues_of_consumer(index);
@@ -121,7 +121,8 @@ impl Consumer<'_> {
         Ok(())
     }
 
-    /// One read and what follows from it. A timeout sends the acks that are not a full `--ack-every` yet.
+    /// One read and what follows from it. A timeout sends the acks that are not a full
+    /// `--ack-every` yet.
     fn read(&mut self) -> Result<(), PerfError> {
         match self.input.fill(&mut self.stream) {
             Ok(0) => return Err(PerfError::Eof),
@@ -148,7 +149,8 @@ impl Consumer<'_> {
         Ok(())
     }
 
-    /// Says goodbye, so that the broker gets the last acks. The run is over: what goes wrong now changes nothing.
+    /// Says goodbye, so that the broker gets the last acks. The run is over: what goes wrong now
+    /// changes nothing.
     fn close(&mut self) {
         self.tally.ack_rest();
         put_method(&mut self.tally.acks, 0, &close_method());

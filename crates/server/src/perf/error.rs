@@ -98,8 +98,8 @@ pub(crate) enum PerfError {
 }
 
 impl PerfError {
-    /// The broker said nothing, as opposed to something that is wrong: expected from one that is blocked or overloaded when a run
-    /// ends.
+    /// The broker said nothing, as opposed to something that is wrong: expected from one that is
+    /// blocked or overloaded when a run ends.
     pub(super) fn is_silence(&self) -> bool {
         matches!(self, Self::NoAnswer { .. })
     }

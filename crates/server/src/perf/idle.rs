@@ -1,8 +1,9 @@
-//! Connections that do nothing but keep their heartbeats going, to measure what a broker spends on one. One thread serves all of them.
+//! Connections that do nothing but keep their heartbeats going, to measure what a broker spends on
+//! one. One thread serves all of them.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::SyncSender;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,7 @@ struct Idle {
 }
 
 /// Opens the connections and holds them until the run ends.
-pub(super) fn run(run: &Run, events: &Sender<Event>) -> Result<(), PerfError> {
+pub(super) fn run(run: &Run, events: &SyncSender<Event>) -> Result<(), PerfError> {
     let mut connections = open_all(run)?;
     let _ = events.send(Event::Ready);
     while !run.consuming_stopped() {

@@ -1,8 +1,9 @@
 //! Stamps in message bodies, and the histograms made of them.
 //!
-//! A stamp is the first 16 bytes of a body: when the message was due to be sent (nanoseconds since the Unix epoch, big endian; 0 = not timed), and
-//! its identity (16 bits of run, 16 bits of producer, 32 bits of sequence, which wraps). Due time, not send time: a generator or broker that falls behind makes
-//! latency larger, instead of hiding it (coordinated omission).
+//! A stamp is the first 16 bytes of a body: when the message was due to be sent (nanoseconds since
+//! the Unix epoch, big endian; 0 = not timed), and its identity (16 bits of run, 16 bits of
+//! producer, 32 bits of sequence, which wraps). Due time, not send time: a generator or broker that
+//! falls behind makes latency larger, instead of hiding it (coordinated omission).
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -15,10 +16,15 @@ use super::options::STAMP_BYTES;
 const SHORTEST_NS: u64 = 100;
 /// Longer latencies count as this many nanoseconds: an hour.
 const LONGEST_NS: u64 = 3_600_000_000_000;
-/// Decimal digits that a histogram keeps.
+/// Decimal digits that a histogram keeps, which takes 200 KiB.
 const DIGITS: u8 = 3;
+/// Decimal digits where there are many histograms, which takes 30 KiB each.
+const DIGITS_OF_MANY: u8 = 2;
+/// So many threads may have a histogram of full size.
+const MANY: usize = 100;
 
-/// Nanoseconds since the Unix epoch that never go backwards: stamps of several processes on one machine compare.
+/// Nanoseconds since the Unix epoch that never go backwards: stamps of several processes on one
+/// machine compare.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clock {
     base: Instant,
@@ -80,7 +86,12 @@ pub(super) struct Latency(Histogram<u64>);
 
 impl Latency {
     pub(super) fn new() -> Self {
-        Self(new_histogram())
+        Self(new_histogram(DIGITS))
+    }
+
+    /// One of several, a part of a total.
+    pub(super) fn one_of(several: usize) -> Self {
+        Self(new_histogram(if several > MANY { DIGITS_OF_MANY } else { DIGITS }))
     }
 
     /// Counts `n` events that took from `due_ns` until `now_ns`.
@@ -122,8 +133,8 @@ impl Latency {
 }
 
 #[expect(clippy::expect_used, reason = "the bounds are constants that the crate accepts")]
-fn new_histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(SHORTEST_NS, LONGEST_NS, DIGITS).expect("valid histogram bounds")
+fn new_histogram(digits: u8) -> Histogram<u64> {
+    Histogram::new_with_bounds(SHORTEST_NS, LONGEST_NS, digits).expect("valid histogram bounds")
 }
 
 /// Latency in microseconds.
@@ -178,10 +189,13 @@ mod tests {
 
     #[test]
     fn taking_moves_the_counts() {
-        let (mut total, mut part) = (Latency::new(), Latency::new());
-        part.record(0, 5_000, 3);
-        total.take_from(&mut part);
-        assert_eq!(total.percentiles().unwrap().count, 3);
-        assert_eq!(part.percentiles(), None);
+        for several in [1, 1_000] {
+            let (mut total, mut part) = (Latency::new(), Latency::one_of(several));
+            part.record(0, 5_000, 3);
+            part.record(0, u64::MAX, 1);
+            total.take_from(&mut part);
+            assert_eq!(total.percentiles().unwrap().count, 4);
+            assert_eq!(part.percentiles(), None);
+        }
     }
 }

@@ -103,8 +103,8 @@ impl<'r> Meter<'r> {
         }
     }
 
-    /// Moves what the threads have recorded since the last time into the totals, and answers with its percentiles
-    /// (delivery, confirm).
+    /// Moves what the threads have recorded since the last time into the totals, and answers with
+    /// its percentiles (delivery, confirm).
     pub(super) fn collect(&mut self) -> (Option<Percentiles>, Option<Percentiles>) {
         let (mut latency, mut confirm_latency) = (Latency::new(), Latency::new());
         for consumer in &self.run.consumers {

@@ -1,5 +1,5 @@
-//! The command line of `leveret perf` and the values behind it. Everything that can be wrong with the
-//! options is found here, before a socket is opened; what comes out is a [`Plan`].
+//! The command line of `leveret perf` and the values behind it. Everything that can be wrong with
+//! the options is found here, before a socket is opened; what comes out is a [`Plan`].
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use super::uri::Uri;
 pub(super) const STAMP_BYTES: usize = 16;
 /// The largest `--size`: RabbitMQ's largest allowed message.
 const SIZE_MAX: usize = 512 * 1024 * 1024;
-/// The largest `--confirms`: its confirms fit into any socket buffer, so the broker never waits for us to read them
-/// while we wait for it to read messages.
+/// The largest `--confirms`: its confirms fit into any socket buffer, so the broker never waits for
+/// us to read them while we wait for it to read messages.
 const CONFIRMS_MAX: u32 = 65_535;
 /// The largest `--producers`, `--consumers` and `--queues`: one thread or one name each.
 const ENDS_MAX: u32 = 10_000;
@@ -24,29 +24,40 @@ const PREFETCH_DEFAULT: u16 = 1_000;
 pub(super) const JSON_HELP: &str = "\
 Print the summary as one JSON object on stdout (live lines go to stderr)
 
-Keys: broker, address, producers, consumers, queues, size_bytes, rate_per_producer (null = unlimited), persistent, durable, confirms_in_flight, prefetch, \
-ack_every (0 = automatic), measured_seconds, sent, received, confirmed, nacked (whole run); sent_per_second, received_per_second, \
-confirmed_per_second, sent_bytes_per_second, received_bytes_per_second (measured part); latency_us, confirm_latency_us and send_lag_us, each null or \
-{count, mean, p50, p90, p99, p999, max}; out_of_order, blocked_seconds, idle_connections, cpu_seconds (of this process), interrupted, notes (what a person should know)";
+Of the run: broker, address, producers, consumers, queues, size_bytes, rate_per_producer (null = \
+unlimited), persistent, durable, confirms_in_flight, prefetch, ack_every (0 = automatic), \
+idle_connections, interrupted, notes (what a person should know).
+
+Messages of the whole run: sent, received, confirmed, nacked, out_of_order.
+
+Of the measured part: measured_seconds, sent_per_second, received_per_second, \
+confirmed_per_second, sent_bytes_per_second, received_bytes_per_second (bodies alone), \
+blocked_seconds, cpu_seconds (of this process); latency_us (due to received), confirm_latency_us \
+(due to confirmed) and send_lag_us (due to sent: what the load generator adds itself), each null \
+or {count, mean, p50, p90, p99, p999, max}.";
 
 const EXAMPLES: &str = "\
 Examples:
-  leveret perf                                           one producer, one queue, one consumer, as fast as it goes
-  leveret perf --size 1k --ack-every 100 --prefetch 1000 manual acks
-  leveret perf --persistent --durable --confirms 1000    what a confirm for a stored message costs
-  leveret perf --rate 5000 --size 64                     latency at a fixed rate
-  leveret perf --fanout 8                                every message to eight queues
-  leveret perf --idle-connections 1000 --duration 1m     memory per connection
-  leveret perf --null-relay 127.0.0.1:5999               the ceiling: then run against --uri amqp://127.0.0.1:5999";
+  leveret perf                               one producer, queue and consumer, as fast as it goes
+  leveret perf --size 1k --ack-every 100     manual acks
+  leveret perf --persistent --durable --confirms 1000
+                                             what a confirm for a stored message costs
+  leveret perf --rate 5000 --size 64         latency at a fixed rate
+  leveret perf --fanout 8                    every message to eight queues
+  leveret perf --idle-connections 1000 --duration 1m
+                                             what a connection costs
+  leveret perf --null-relay 127.0.0.1:5999   the ceiling, for runs with
+                                             --uri amqp://127.0.0.1:5999";
 
 /// Measure a broker: any AMQP 0-9-1 broker, not only leveret
 ///
-/// Producers and consumers each have a connection and a thread of their own; the frames of many messages go into one
-/// system call, so that the broker is the bottleneck and not the measuring tool. Latency is measured from
-/// the moment a message was due to be sent, which is free of coordinated omission at a fixed --rate. Without
-/// --rate one message of every write is timed.
+/// Producers and consumers each have a connection and a thread of their own; the frames of many
+/// messages go into one system call, so that the broker is the bottleneck and not the measuring
+/// tool. Latency is measured from the moment a message was due to be sent, which is free of
+/// coordinated omission at a fixed --rate. Without --rate one message of every write is timed.
 ///
-/// Queues that exist already are used as they are and kept; queues that the run declares are deleted at its end.
+/// Queues that exist already are used as they are and kept; queues that the run declares are
+/// deleted at its end.
 #[derive(Args, Debug, Clone)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct PerfArgs {
@@ -68,7 +79,8 @@ pub(crate) struct PerfArgs {
     pub(super) consumers: Option<u32>,
 
     /// Body size: bytes, or with a unit such as 1k, 16KiB, 1M (1k = 1,024)
-    #[arg(long, short, value_name = "SIZE", default_value = "16", value_parser = parse_size, help_heading = "Load")]
+    #[arg(long, short, value_name = "SIZE", default_value = "16", help_heading = "Load",
+          value_parser = parse_size)]
     pub(super) size: usize,
 
     /// Messages per second of each producer; unlimited when absent
@@ -77,13 +89,14 @@ pub(crate) struct PerfArgs {
     #[arg(long, short, value_name = "N", value_parser = parse_rate, help_heading = "Load")]
     pub(super) rate: Option<f64>,
 
-    /// Publish persistent messages (delivery mode 2); a broker stores them only in a --durable queue
+    /// Publish persistent messages (delivery mode 2); a broker stores them only in a --durable
+    /// queue
     #[arg(long, help_heading = "Load")]
     pub(super) persistent: bool,
 
     /// Publisher confirms: at most N messages of a producer wait for theirs (0 = no confirms)
-    #[arg(long, short, value_name = "N", default_value_t = 0,
-          value_parser = clap::value_parser!(u32).range(0..=i64::from(CONFIRMS_MAX)), help_heading = "Load")]
+    #[arg(long, short, value_name = "N", default_value_t = 0, help_heading = "Load",
+          value_parser = clap::value_parser!(u32).range(0..=i64::from(CONFIRMS_MAX)))]
     pub(super) confirms: u32,
 
     /// Messages a consumer may hold unacknowledged (0 = unlimited) [default: 1000 with --ack-every]
@@ -95,8 +108,8 @@ pub(crate) struct PerfArgs {
     pub(super) ack_every: u32,
 
     /// Number of queues; producers and consumers are spread over them
-    #[arg(long, value_name = "N", default_value_t = 1,
-          value_parser = clap::value_parser!(u32).range(1..=i64::from(ENDS_MAX)), help_heading = "Queues")]
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Queues",
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(ENDS_MAX)))]
     pub(super) queues: u32,
 
     /// Name of the queue, or with several queues the prefix of their names [default: perf-PID]
@@ -107,16 +120,20 @@ pub(crate) struct PerfArgs {
     #[arg(long, help_heading = "Queues")]
     pub(super) durable: bool,
 
-    /// Arguments of the queues: 'x-max-priority=5,x-queue-type=quorum' (integers, true/false, else strings)
+    /// Arguments of the queues: 'x-max-priority=5,x-queue-type=quorum' (integers, true/false, else
+    /// strings)
     #[arg(long, value_name = "ARGS", help_heading = "Queues")]
     pub(super) queue_args: Option<String>,
 
-    /// Publish to a fanout exchange that is bound to N queues (shorthand for --exchange-type fanout --queues N)
-    #[arg(long, value_name = "N", conflicts_with_all = ["queues", "exchange_type"],
-          value_parser = clap::value_parser!(u32).range(1..=i64::from(ENDS_MAX)), help_heading = "Queues")]
+    /// Publish to a fanout exchange that is bound to N queues (shorthand for --exchange-type fanout
+    /// --queues N)
+    #[arg(long, value_name = "N", help_heading = "Queues",
+          conflicts_with_all = ["queues", "exchange_type"],
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(ENDS_MAX)))]
     pub(super) fanout: Option<u32>,
 
-    /// Publish to this exchange instead of the default one [default with --exchange-type: the queue name]
+    /// Publish to this exchange instead of the default one [default with --exchange-type: the queue
+    /// name]
     ///
     /// It must exist unless --exchange-type is given. Every queue is bound to it.
     #[arg(long, short, value_name = "NAME", help_heading = "Queues")]
@@ -139,18 +156,22 @@ pub(crate) struct PerfArgs {
     pub(super) duration: Option<Duration>,
 
     /// Run this long before measuring starts
-    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = parse_duration, help_heading = "Run")]
+    #[arg(long, value_name = "TIME", default_value = "0s", help_heading = "Run",
+          value_parser = parse_duration)]
     pub(super) warmup: Duration,
 
     /// Stop after N messages per producer (without producers: per consumer)
-    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Run")]
+    #[arg(long, short, value_name = "N", help_heading = "Run",
+          value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) messages: Option<u64>,
 
-    /// Open N more connections that only keep their heartbeats going, and hold them for the duration
+    /// Open N more connections that only keep their heartbeats going, and hold them for the
+    /// duration
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Run")]
     pub(super) idle_connections: u32,
 
-    #[arg(long, help_heading = "Output", help = "Print the summary as one JSON object on stdout", long_help = JSON_HELP)]
+    #[arg(long, help_heading = "Output", long_help = JSON_HELP,
+          help = "Print the summary as one JSON object on stdout")]
     pub(super) json: bool,
 
     /// No live lines
@@ -159,8 +180,9 @@ pub(crate) struct PerfArgs {
 
     /// Serve the ceiling instead of measuring: an AMQP relay with no queue in it
     ///
-    /// It speaks just enough AMQP to hand the bodies of a publisher to a consumer of that queue at once, as complete frames. What is
-    /// published to a queue without a consumer is dropped, and acks are ignored. It stops after --duration or when killed.
+    /// It speaks just enough AMQP to hand the bodies of a publisher to a consumer of that queue at
+    /// once, as complete frames. What is published to a queue without a consumer is dropped, and
+    /// acks are ignored. It stops after --duration or when killed.
     #[arg(long, value_name = "ADDR", help_heading = "Ceiling")]
     pub(super) null_relay: Option<SocketAddr>,
 }
@@ -293,7 +315,8 @@ impl Plan {
     }
 }
 
-/// The part of `all` that belongs to end `index` of `ends`: one of them when there are more ends, else every `ends`th.
+/// The part of `all` that belongs to end `index` of `ends`: one of them when there are more ends,
+/// else every `ends`th.
 fn share(all: &[String], index: usize, ends: usize) -> Vec<String> {
     if ends >= all.len() {
         return vec![all[index % all.len()].clone()];
@@ -323,14 +346,16 @@ fn prefetch(args: &PerfArgs) -> Result<u16, PerfError> {
     };
     if prefetch != 0 && args.ack_every > u32::from(prefetch) {
         return Err(PerfError::Options(format!(
-            "--ack-every {} is above --prefetch {prefetch}: the broker would wait for acks that never come",
+            "--ack-every {} is above --prefetch {prefetch}: the broker would wait for acks that \
+             never come",
             args.ack_every
         )));
     }
     Ok(prefetch)
 }
 
-/// `name` for one queue, `name-00`, `name-01`... for several: equal lengths keep the frames of all queues in one shape.
+/// `name` for one queue, `name-00`, `name-01`... for several: equal lengths keep the frames of all
+/// queues in one shape.
 fn queue_names(name: &str, n: u32) -> Vec<String> {
     if n == 1 {
         return vec![name.to_owned()];

@@ -8,7 +8,8 @@ pub(super) struct Order {
 }
 
 impl Order {
-    /// A delivery that is not a redelivery. Sequence numbers wrap; gaps are other consumers' messages, or untimed ones.
+    /// A delivery that is not a redelivery. Sequence numbers wrap; gaps are other consumers'
+    /// messages, or untimed ones.
     pub(super) fn see(&mut self, producer: u16, sequence: u32) {
         let producer = usize::from(producer);
         if producer >= self.last.len() {

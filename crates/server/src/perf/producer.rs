@@ -1,12 +1,13 @@
-//! Hot path. One producer: a connection, a channel, and a thread that writes many messages at once. Three ways of pacing:
-//! as fast as the broker takes it, a full window of unconfirmed messages, or a fixed rate.
+//! Hot path. One producer: a connection, a channel, and a thread that writes many messages at once.
+//! Three ways of pacing: as fast as the broker takes it, a full window of unconfirmed messages, or
+//! a fixed rate.
 
 mod answers;
 
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::SyncSender;
 use std::thread;
 use std::time::Instant;
 
@@ -30,7 +31,7 @@ const STACK: usize = 128 * 1024;
 pub(super) fn run(
     run: &Run,
     index: usize,
-    events: &Sender<Event>,
+    events: &SyncSender<Event>,
     buffer: usize,
 ) -> Result<(), PerfError> {
     let plan = &run.plan;
@@ -88,7 +89,8 @@ pub(super) fn run(
     })
 }
 
-/// Of a failed writer and a failed reader of one socket: what the broker said is the cause, a broken pipe its effect.
+/// Of a failed writer and a failed reader of one socket: what the broker said is the cause, a
+/// broken pipe its effect.
 fn the_cause(wrote: Result<(), PerfError>, read: Result<(), PerfError>) -> Result<(), PerfError> {
     match (wrote, read) {
         (Ok(()), read) => read,
@@ -124,8 +126,8 @@ impl Producer<'_> {
         Ok(())
     }
 
-    /// Keeps `--confirms` messages unconfirmed. Writes and reads take turns on one thread: with a full window there
-    /// is nothing to write before a confirm is read.
+    /// Keeps `--confirms` messages unconfirmed. Writes and reads take turns on one thread: with a
+    /// full window there is nothing to write before a confirm is read.
     fn fill_window(&mut self, answers: &mut Answers<'_>) -> Result<(), PerfError> {
         let result = self.take_turns(answers);
         let wrote = result.and_then(|()| self.say_goodbye());

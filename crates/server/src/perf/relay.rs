@@ -1,8 +1,10 @@
-//! The null relay: an AMQP server without queues. What a publisher sends to a queue goes at once to a consumer of that queue, on the
-//! publisher's thread, as complete frames; without a consumer it is dropped. No broker that looks at every message can be
-//! faster on the same machine, so it is the ceiling that figures are divided by.
+//! The null relay: an AMQP server without queues. What a publisher sends to a queue goes at once to
+//! a consumer of that queue, on the publisher's thread, as complete frames; without a consumer it
+//! is dropped. No broker that looks at every message can be faster on the same machine, so it is
+//! the ceiling that figures are divided by.
 //!
-//! It knows logins, vhosts, arguments and permissions only well enough to say yes.
+//! A client that publishes to itself on one connection must read while it writes. The relay knows
+//! logins, vhosts, arguments and permissions only well enough to say yes.
 
 mod connection;
 mod publish;

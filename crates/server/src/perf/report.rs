@@ -125,7 +125,9 @@ impl Summary {
     /// `2 producers -> 1 queue -> 1 consumer, 16 B, ...`.
     fn load(&self) -> String {
         let mut load = String::new();
-        let plural = |n: u64, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        let plural = |n: u64, what: &str| {
+            format!("{} {what}{}", Count(n as f64), if n == 1 { "" } else { "s" })
+        };
         if self.producers + self.consumers > 0 {
             let _ = write!(
                 load,

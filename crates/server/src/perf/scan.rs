@@ -1,6 +1,7 @@
-//! Hot path. Finds deliveries in what a consumer has read. The first whole delivery is decoded by the codec and its *shape*
-//! kept: the bytes that the next deliveries from the same queue have in common. A run of deliveries with that shape costs a few
-//! comparisons each; everything else goes through the codec, frame by frame.
+//! Hot path. Finds deliveries in what a consumer has read. The first whole delivery is decoded by
+//! the codec and its *shape* kept: the bytes that the next deliveries from the same queue have in
+//! common. A run of deliveries with that shape costs a few comparisons each; everything else goes
+//! through the codec, frame by frame.
 
 use leveret_codec::{
     BASIC_CLASS, Deliver, FRAME_END, FRAME_OVERHEAD, Frame, FrameKind, Splitter,
@@ -18,13 +19,13 @@ const TAG_AND_BIT: usize = 9;
 /// What a whole delivery looks like when its body is in one frame.
 ///
 /// ```text
-/// | front | consumer tag | delivery tag | redelivered | exchange, key | middle .............. | body | end |
-///   12 B    any           8 B            1 B           any             deliver's end octet,           0xCE
-///   same    not compared  read           read          not compared    header frame, body head
-///                                                                      same
+/// | front | consumer tag | delivery tag | redelivered | exchange, key | middle | body | end  |
+/// | 12 B  | any length   | 8 B          | 1 B         | any length    |        |      | 0xCE |
+/// | same  |              | read         | read        |               | same   | read | same |
 /// ```
 ///
-/// The length of the exchange is compared too: with the frame's size it fixes where everything is.
+/// The middle is deliver's end octet, the header frame, and the body frame's head. The length of
+/// the exchange is compared too: with the frame's size it fixes where everything is.
 #[derive(Debug, Clone)]
 pub(super) struct Shape {
     len: usize,
@@ -37,7 +38,8 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    /// The shape of the delivery that `bytes` starts with; `None` when it is not whole, or its body not in one frame.
+    /// The shape of the delivery that `bytes` starts with; `None` when it is not whole, or its body
+    /// not in one frame.
     fn learn(bytes: &[u8], splitter: Splitter) -> Option<Self> {
         let (method, method_len) = splitter.split(bytes).ok()??;
         let deliver = decode_deliver(method.payload).ok()?;
@@ -70,7 +72,8 @@ impl Shape {
             && message[self.len - 1] == FRAME_END
     }
 
-    /// Whether `bytes` is the beginning of a delivery of this shape, of which only the body is not all there.
+    /// Whether `bytes` is the beginning of a delivery of this shape, of which only the body is not
+    /// all there.
     fn waits_for(&self, bytes: &[u8]) -> bool {
         (self.body_at..self.len).contains(&bytes.len())
             && bytes[..FRONT] == self.front

@@ -1,6 +1,8 @@
-//! When each message of a producer with a fixed rate is due. Pure arithmetic: time is nanoseconds since the start.
+//! When each message of a producer with a fixed rate is due. Pure arithmetic: time is nanoseconds
+//! since the start.
 
-/// Messages that are due within this time are due together, which bounds what a high rate costs in system calls.
+/// Messages that are due within this time are due together, which bounds what a high rate costs in
+/// system calls.
 const TICK_NS: f64 = 100_000.0;
 
 /// The due times of one producer.
@@ -13,7 +15,8 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// `rate` messages per second; producer `index` of `producers` is shifted so that they take turns.
+    /// `rate` messages per second; producer `index` of `producers` is shifted so that they take
+    /// turns.
     pub(super) fn new(rate: f64, index: usize, producers: usize) -> Self {
         let interval_ns = 1e9 / rate;
         let tick_ns = interval_ns.max(TICK_NS);

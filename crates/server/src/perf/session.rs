@@ -1,9 +1,9 @@
-//! One run from the first connection to the summary: starts the threads, watches the time, prints live lines, lets
-//! what is under way arrive, and stops.
+//! One run from the first connection to the summary: starts the threads, watches the time, prints
+//! live lines, lets what is under way arrive, and stops.
 
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
@@ -16,8 +16,8 @@ use super::shared::{Event, GRACE, Run, report_end};
 use super::topology::Topology;
 use super::{consumer, idle, producer};
 
-/// Bytes that one thread reads or writes at once: thousands of small messages, and little enough that they are still in the
-/// second-level cache when the kernel has copied them.
+/// Bytes that one thread reads or writes at once: thousands of small messages, and little enough
+/// that they are still in the second-level cache when the kernel has copied them.
 const BUFFER: usize = 128 * 1024;
 /// The buffers of all threads together.
 const BUFFERS_TOTAL: usize = 512 * 1024 * 1024;
@@ -44,7 +44,8 @@ pub(super) fn run(
     let notes = std::mem::take(&mut topology.notes);
     let broker = topology.broker().to_owned();
     let run = Run::new(plan);
-    let (sender, events) = channel();
+    // Every thread sends at most two events, and so do the idle connections together.
+    let (sender, events) = sync_channel(2 * (run.producers.len() + run.consumers.len() + 1));
     let mut session = Session::new(&run, events, interrupt, live);
     notes.into_iter().for_each(|note| session.note(note));
     let result = thread::scope(|scope| {
@@ -69,7 +70,7 @@ fn buffer(plan: &Plan) -> usize {
 }
 
 /// What a thread does.
-type Work<'r> = Box<dyn FnOnce(&Sender<Event>) -> Result<(), PerfError> + Send + 'r>;
+type Work<'r> = Box<dyn FnOnce(&SyncSender<Event>) -> Result<(), PerfError> + Send + 'r>;
 
 struct Session<'r> {
     run: &'r Run,
@@ -122,7 +123,7 @@ impl<'r> Session<'r> {
     fn start<'s>(
         &mut self,
         scope: &'s Scope<'s, 'r>,
-        events: &Sender<Event>,
+        events: &SyncSender<Event>,
     ) -> Result<(), PerfError> {
         let (run, size) = (self.run, buffer(&self.run.plan));
         let spawn = |done: Event, work: Work<'r>| {
@@ -248,9 +249,7 @@ impl<'r> Session<'r> {
     fn finish(&mut self) -> Result<(), PerfError> {
         let by_count = self.run.plan.messages.is_some() && self.all_done();
         self.meter.end_sending();
-        if !by_count {
-            self.meter.end_receiving();
-        }
+        self.meter.end_receiving();
         self.stopping = true;
         self.run.stop_producing();
         let deadline = Instant::now() + STOP_WAIT;
@@ -259,9 +258,6 @@ impl<'r> Session<'r> {
         }
         if !self.run.producers.is_empty() && !self.run.consumers.is_empty() {
             self.drain(by_count)?;
-        }
-        if by_count {
-            self.meter.end_receiving();
         }
         self.run.stop_consuming();
         let deadline = Instant::now() + GRACE;
@@ -272,7 +268,8 @@ impl<'r> Session<'r> {
         Ok(())
     }
 
-    /// Until everything sent is received, or nothing comes any more. Only a run by `--messages` waits for a long backlog.
+    /// Until everything sent is received, or nothing comes any more. Only a run by `--messages`
+    /// waits for a long backlog.
     fn drain(&mut self, by_count: bool) -> Result<(), PerfError> {
         let began = Instant::now();
         let mut progress = (began, 0);

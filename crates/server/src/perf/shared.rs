@@ -1,7 +1,8 @@
-//! What the threads of one run share: the plan, the clock, when to start and stop, and the counters that the live line reads.
+//! What the threads of one run share: the plan, the clock, when to start and stop, and the counters
+//! that the live line reads.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::SyncSender;
 use std::thread;
 use std::time::Duration;
 
@@ -37,7 +38,8 @@ pub(super) struct Run {
     /// Written by the watching thread when everybody is ready; 0 until then.
     started_ns: Mutex<u64>,
     started: Condvar,
-    /// Messages that were due before this are not measured: the warm-up, and what lay in the queue before.
+    /// Messages that were due before this are not measured: the warm-up, and what lay in the queue
+    /// before.
     pub(super) measure_from_ns: AtomicU64,
     stop_producing: AtomicBool,
     stop_consuming: AtomicBool,
@@ -48,8 +50,8 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn new(plan: Plan) -> Self {
         let clock = Clock::new();
-        let producers = (0..plan.producers).map(|_| ProducerState::new(plan.confirms)).collect();
-        let consumers = (0..plan.consumers).map(|_| ConsumerState::default()).collect();
+        let producers = (0..plan.producers).map(|_| ProducerState::new(&plan)).collect();
+        let consumers = (0..plan.consumers).map(|_| ConsumerState::new(&plan)).collect();
         Self {
             id: (clock.now_ns() / 1_000) as u16,
             plan,
@@ -125,7 +127,8 @@ impl Run {
     }
 }
 
-/// Written by one producer's threads, read by the live line. Aligned so that two producers never share a cache line.
+/// Written by one producer's threads, read by the live line. Aligned so that two producers never
+/// share a cache line.
 #[repr(align(128))]
 pub(super) struct ProducerState {
     pub(super) sent: AtomicU64,
@@ -145,7 +148,8 @@ pub(super) struct ProducerState {
 }
 
 impl ProducerState {
-    fn new(confirms: u32) -> Self {
+    fn new(plan: &Plan) -> Self {
+        let latency = || Mutex::new(Latency::one_of(plan.producers as usize));
         Self {
             sent: AtomicU64::new(0),
             confirmed: AtomicU64::new(0),
@@ -153,10 +157,10 @@ impl ProducerState {
             blocked: AtomicBool::new(false),
             said_goodbye: AtomicBool::new(false),
             closed: AtomicBool::new(false),
-            window: Mutex::new(Window::new(confirms)),
+            window: Mutex::new(Window::new(plan.confirms)),
             room: Condvar::new(),
-            confirm_latency: Mutex::new(Latency::new()),
-            send_lag: Mutex::new(Latency::new()),
+            confirm_latency: latency(),
+            send_lag: latency(),
         }
     }
 }
@@ -169,19 +173,19 @@ pub(super) struct ConsumerState {
     pub(super) latency: Mutex<Latency>,
 }
 
-impl Default for ConsumerState {
-    fn default() -> Self {
+impl ConsumerState {
+    fn new(plan: &Plan) -> Self {
         Self {
             received: AtomicU64::new(0),
             out_of_order: AtomicU64::new(0),
-            latency: Mutex::new(Latency::new()),
+            latency: Mutex::new(Latency::one_of(plan.consumers as usize)),
         }
     }
 }
 
 /// Runs a thread's work and tells its end, even when it panics.
 pub(super) fn report_end(
-    events: &Sender<Event>,
+    events: &SyncSender<Event>,
     done: Event,
     work: impl FnOnce() -> Result<(), PerfError>,
 ) {
@@ -191,7 +195,7 @@ pub(super) fn report_end(
 
 /// Sends its event when it goes out of scope.
 struct End<'a> {
-    events: &'a Sender<Event>,
+    events: &'a SyncSender<Event>,
     event: Option<Event>,
 }
 

@@ -1,5 +1,5 @@
-//! Hot path. Publish frames encoded once: a buffer of many whole messages of which a producer writes ranges. Per message
-//! only the stamp in the body changes.
+//! Hot path. Publish frames encoded once: a buffer of many whole messages of which a producer
+//! writes ranges. Per message only the stamp in the body changes.
 
 use std::iter;
 use std::ops::Range;
@@ -38,7 +38,8 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// As many messages as fit into `target` bytes, in whole rounds over the routing keys; at least one round.
+    /// As many messages as fit into `target` bytes, in whole rounds over the routing keys; at least
+    /// one round.
     pub(super) fn new(publish: &Publish<'_>, target: usize) -> Result<Self, PerfError> {
         let delivery_mode = publish.persistent.then_some(2);
         let properties = PropertiesWriter { delivery_mode, ..Default::default() }.to_bytes()?;
@@ -81,7 +82,8 @@ impl Batch {
         self.starts[first]..self.starts[first + n]
     }
 
-    /// How many messages end at or before a byte offset, and where the message that it lies in ends.
+    /// How many messages end at or before a byte offset, and where the message that it lies in
+    /// ends.
     pub(super) fn whole_before(&self, offset: usize) -> (usize, usize) {
         let after = self.starts.partition_point(|&start| start <= offset);
         if self.starts[after - 1] == offset {

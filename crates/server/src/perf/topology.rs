@@ -1,4 +1,5 @@
-//! The queues, exchange and bindings of a run: declared before it, deleted after it. What existed before is kept.
+//! The queues, exchange and bindings of a run: declared before it, deleted after it. What existed
+//! before is kept.
 
 use leveret_codec::amqp::{AMQPClass, exchange, queue};
 use leveret_codec::amqp_types::{AMQPValue, FieldTable};
@@ -109,7 +110,8 @@ impl Topology {
         match self.queue_call(&declare(true)) {
             Ok(ready) => {
                 self.notes.push(format!(
-                    "queue {name} exists already and holds {ready} messages: it is used as it is, and kept"
+                    "queue {name} exists already and holds {ready} messages: it is used as it is, \
+                     and kept"
                 ));
                 Ok(())
             }

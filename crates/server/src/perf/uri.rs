@@ -1,4 +1,5 @@
-//! `amqp://user:password@host:port/vhost`, as RabbitMQ's clients read it. No query parameters, no TLS.
+//! `amqp://user:password@host:port/vhost`, as RabbitMQ's clients read it. No query parameters, no
+//! TLS.
 
 use std::fmt;
 use std::str::FromStr;

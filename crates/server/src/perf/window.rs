@@ -42,8 +42,8 @@ impl Window {
         self.in_flight += n;
     }
 
-    /// A confirm (ack or nack): calls `each(due_ns, n)` for the messages it settles and returns their number. Tags that were
-    /// settled before or never sent settle nothing.
+    /// A confirm (ack or nack): calls `each(due_ns, n)` for the messages it settles and returns
+    /// their number. Tags that were settled before or never sent settle nothing.
     // rabbitmq: confirms, the meaning of multiple
     pub(super) fn confirmed(
         &mut self,

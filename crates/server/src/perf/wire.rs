@@ -31,7 +31,8 @@ impl ReadBuffer {
         debug_assert!(self.start <= self.end);
     }
 
-    /// One read. `Ok(0)` is the end of the stream. What is unread moves to the front first; a frame that is larger than the buffer makes it grow.
+    /// One read. `Ok(0)` is the end of the stream. What is unread moves to the front first; a frame
+    /// that is larger than the buffer makes it grow.
     pub(super) fn fill(&mut self, from: &mut impl Read) -> io::Result<usize> {
         self.bytes.copy_within(self.start..self.end, 0);
         self.end -= self.start;

@@ -2,7 +2,7 @@
 
 use crate::slab::Slab;
 use foldhash::HashMap;
-use std::sync::Arc;
+use smallvec::SmallVec;
 
 /// What separates words.
 const SEPARATOR: u8 = b'.';
@@ -17,13 +17,16 @@ pub(crate) fn split(key: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Numbers of words.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Words {
-    numbers: HashMap<Arc<[u8]>, u32>,
+    numbers: HashMap<Text, u32>,
     words: Slab<Word>,
 }
 
+/// Most words are short, and then stand in the table itself.
+type Text = SmallVec<[u8; 16]>;
+
 #[derive(Clone, Debug)]
 struct Word {
-    text: Arc<[u8]>,
+    text: Text,
     uses: u32,
 }
 
@@ -42,7 +45,7 @@ impl Words {
             word.uses += 1;
             return number;
         }
-        let text: Arc<[u8]> = text.into();
+        let text = Text::from_slice(text);
         let number = self.words.insert(Word { text: text.clone(), uses: 1 });
         self.numbers.insert(text, number);
         number
@@ -55,7 +58,7 @@ impl Words {
         if word.uses == 0
             && let Some(word) = self.words.remove(number)
         {
-            self.numbers.remove(&word.text);
+            self.numbers.remove(&*word.text);
         }
     }
 

@@ -117,3 +117,33 @@ fn what_is_not_durable_stays_out() {
     ]);
     assert_eq!(topology.snapshot_commands(), before);
 }
+
+#[test]
+fn commands_survive_being_written_down() {
+    let mut topology = filled();
+    add_records(&mut topology);
+    let mut commands = topology.snapshot_commands();
+    commands.push(Command::Bind(BindingSpec { key: [0, 255].into(), ..to_queue("x", "b", "") }));
+    let text = serde_json::to_string(&commands).unwrap();
+    assert_eq!(serde_json::from_str::<Vec<Command>>(&text).unwrap(), commands);
+}
+
+#[test]
+fn outcomes_and_errors_survive_being_written_down() {
+    let mut topology = filled();
+    add_records(&mut topology);
+    let outcome = topology.does(Command::DeclareQueue(queue("a"))).outcome;
+    let text = serde_json::to_string(&outcome).unwrap();
+    assert_eq!(serde_json::from_str::<Outcome>(&text).unwrap(), outcome);
+    let error = topology.apply(&Command::DeclareQueue(queue("amq.x")), NOW).unwrap_err();
+    let text = serde_json::to_string(&error).unwrap();
+    assert_eq!(serde_json::from_str::<BrokerError>(&text).unwrap(), error);
+}
+
+#[test]
+fn values_of_parameters_are_plain_json_to_people() {
+    let text = r#"{"a":[1,-2.5,null,true],"b":{"c":"d"}}"#;
+    let value: ParameterValue = serde_json::from_str(text).unwrap();
+    assert_eq!(value.get("b").and_then(|b| b.get("c")).and_then(|c| c.as_str()), Some("d"));
+    assert_eq!(serde_json::to_string(&value).unwrap(), text);
+}

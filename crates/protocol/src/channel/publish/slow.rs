@@ -7,9 +7,9 @@ use smallvec::SmallVec;
 
 use super::Checked;
 use crate::broker::Broker;
-use crate::channel::Channel;
 use crate::channel::deliver::put_content;
 use crate::channel::message::{self, Message, Scratch};
+use crate::channel::{Channel, Mode};
 use crate::connection::shared::Context;
 use crate::error::{ChannelError, Fault};
 
@@ -17,20 +17,24 @@ impl Channel {
     /// The checks that concern exchange and user: permission, existence, internal, topic.
     // rabbitmq: basic.publish
     pub(super) fn check_exchange<B: Broker>(
-        &self,
+        &mut self,
         message: &Message<'_>,
         context: &Context<'_, B>,
     ) -> Result<(), Fault> {
         let (exchange, routing_key) = message.names();
+        let known = self.routes.is_checked(exchange);
         let name = String::from_utf8_lossy(exchange);
         let topology = context.broker.topology();
         let access = context.access(&topology);
-        access.exchange(Permission::Write, &name)?;
-        let missing = || BrokerError::NotFound(ResourceName::exchange(access.vhost(), &*name));
-        let found = access.find_exchange(&name).ok_or_else(missing)?;
-        if found.internal {
-            let exchange = ResourceName::exchange(access.vhost(), &*name);
-            return Err(BrokerError::InternalExchange(exchange).into());
+        if !known {
+            let resource = || ResourceName::exchange(access.vhost(), &*name);
+            access.exchange(Permission::Write, &name)?;
+            let found = access.find_exchange(&name);
+            let found = found.ok_or_else(|| BrokerError::NotFound(resource()))?;
+            if found.internal {
+                return Err(BrokerError::InternalExchange(resource()).into());
+            }
+            self.routes.checked(exchange);
         }
         access.topic(&name, routing_key)?;
         Ok(())
@@ -56,11 +60,10 @@ impl Channel {
         &mut self,
         message: &Message<'_>,
         checked: &Checked<'_>,
-        version: u64,
         context: &mut Context<'_, B>,
     ) -> Result<(), Fault> {
         let mut scratch = std::mem::take(&mut context.shared.scratch);
-        let result = self.route_with(message, checked, version, &mut scratch, context);
+        let result = self.route_with(message, checked, &mut scratch, context);
         context.shared.scratch = scratch;
         result
     }
@@ -69,17 +72,16 @@ impl Channel {
         &mut self,
         message: &Message<'_>,
         checked: &Checked<'_>,
-        version: u64,
         scratch: &mut Scratch,
         context: &mut Context<'_, B>,
     ) -> Result<(), Fault> {
         self.route(message, checked, scratch, context)?;
         let targets = SmallVec::<[_; 4]>::from_iter(scratch.routed.queues().iter().copied());
         if !checked.selects && scratch.routed.by_key_alone() {
-            self.routes.put(message.address, version, &targets);
+            self.routes.put(message.address, &targets);
         }
         let mut record = checked.record(message);
-        if !checked.as_received {
+        if checked.rewritten {
             let address = self.reply_address(&checked.summary);
             message::rewritten(
                 message.properties,
@@ -145,13 +147,19 @@ impl Channel {
         context: &mut Context<'_, B>,
     ) -> Result<(), Fault> {
         self.check_exchange(message, context)?;
-        let checked = self.check_properties(message, context)?;
+        let mut checked = Checked::default();
+        self.check_properties(message, &mut checked, context)?;
         let bytes = message.body.len() as u64;
         self.count(context.shared, |counters| {
             counters.publish += 1;
             counters.publish_bytes += bytes;
         });
-        if !context.broker.reply(token, &checked.record(message)) {
+        let record = checked.record(message);
+        if let Mode::Tx(transaction) = &mut self.mode {
+            transaction.reply(&record, token);
+            return Ok(());
+        }
+        if !context.broker.reply(token, &record) {
             self.count(context.shared, |counters| counters.drop_unroutable += 1);
         }
         self.confirm_unqueued(context);

@@ -34,12 +34,14 @@ impl<'r> Answers<'r> {
         Self { stream, input, splitter: Splitter::new(frame_max), run, state }
     }
 
-    /// Reads until the broker answers our connection.close. It may take [`GRACE`] for that after it was sent.
+    /// Reads until the broker answers our connection.close. It may take [`GRACE`] for that after it
+    /// was sent.
     pub(super) fn read_to_the_end(&mut self) -> Result<(), PerfError> {
         let mut deadline = None;
         while !self.state.closed.load(Relaxed) {
             let got = self.read().inspect_err(|_| {
-                // Wakes a writer that waits for the broker to take more. The socket may be down already.
+                // Wakes a writer that waits for the broker to take more. The socket may be down
+                // already.
                 let _ = self.stream.shutdown(Shutdown::Both);
             })?;
             if !got && self.state.said_goodbye.load(Relaxed) {

@@ -1,5 +1,5 @@
-//! One connection of the relay: the handshake, the answers to every method a client may send, and the loop that
-//! hands messages to `publish`.
+//! One connection of the relay: the handshake, the answers to every method a client may send, and
+//! the loop that hands messages to `publish`.
 
 use std::collections::HashMap;
 use std::net::TcpStream;

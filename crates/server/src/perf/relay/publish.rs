@@ -1,5 +1,6 @@
-//! Hot path. From a publisher's read buffer into consumers' sockets. Messages whose frames are equal up to the body make a run: each
-//! is compared, given its delivery tag, and copied behind the head that its consumer gets. Bodies in several frames are put together first.
+//! Hot path. From a publisher's read buffer into consumers' sockets. Messages whose frames are
+//! equal up to the body make a run: each is compared, given its delivery tag, and copied behind the
+//! head that its consumer gets. Bodies in several frames are put together first.
 
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -64,7 +65,8 @@ impl Publisher {
         Self { state, shape: None, partial: None, unflushed: Vec::new() }
     }
 
-    /// Delivers the run of whole messages that `bytes` starts with. The channel, the number of messages, and their bytes.
+    /// Delivers the run of whole messages that `bytes` starts with. The channel, the number of
+    /// messages, and their bytes.
     pub(super) fn run(&mut self, bytes: &[u8], splitter: Splitter) -> Option<(u16, usize, usize)> {
         if self.partial.is_some() {
             return None;
@@ -91,13 +93,15 @@ impl Publisher {
         Some((shape.channel, n, taken))
     }
 
-    /// Whether `bytes` is the beginning of a message that [`Self::run`] takes when the rest is there.
+    /// Whether `bytes` is the beginning of a message that [`Self::run`] takes when the rest is
+    /// there.
     pub(super) fn waits_for(&self, bytes: &[u8]) -> bool {
         let fits = |shape: &Shape| bytes.len() < shape.len && bytes.starts_with(&shape.prefix);
         self.partial.is_none() && self.shape.as_ref().is_some_and(fits)
     }
 
-    /// A frame of a message that is not whole, or not of one body frame. `Some` when it completes a message on that channel.
+    /// A frame of a message that is not whole, or not of one body frame. `Some` when it completes a
+    /// message on that channel.
     pub(super) fn frame(&mut self, frame: &Frame<'_>) -> Result<Option<u16>, PerfError> {
         match (frame.kind, &mut self.partial) {
             (FrameKind::METHOD, None) => {
@@ -159,8 +163,8 @@ impl Publisher {
 }
 
 impl Shape {
-    /// The shape of the message that `bytes` starts with; `None` when it is no publish, not whole, or its body is not in
-    /// one frame.
+    /// The shape of the message that `bytes` starts with; `None` when it is no publish, not whole,
+    /// or its body is not in one frame.
     fn learn(bytes: &[u8], splitter: Splitter) -> Option<Self> {
         let (method, method_len) = splitter.split(bytes).ok()??;
         let Ok(Method::Publish(publish)) = decode_method(method.payload) else { return None };

@@ -1,5 +1,5 @@
-//! Names: which consumers a message for an exchange and routing key goes to. Publishers keep the answer and ask again when
-//! [`Routes::version`] has changed.
+//! Names: which consumers a message for an exchange and routing key goes to. Publishers keep the
+//! answer and ask again when [`Routes::version`] has changed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -71,7 +71,8 @@ impl Routes {
         format!("relay-{kind}-{}", tables.names)
     }
 
-    /// The queues with consumers that a message goes to. Topic and headers exchanges compare keys like direct ones.
+    /// The queues with consumers that a message goes to. Topic and headers exchanges compare keys
+    /// like direct ones.
     pub(super) fn route(&self, exchange: &str, key: &str) -> Vec<Target> {
         let tables = self.tables.lock();
         let names: Vec<&str> = match tables.exchanges.get(exchange) {

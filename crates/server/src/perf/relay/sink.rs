@@ -1,5 +1,5 @@
-//! Hot path. The writing side of one connection of the relay: its own answers, and the deliveries that publishers' threads
-//! put there.
+//! Hot path. The writing side of one connection of the relay: its own answers, and the deliveries
+//! that publishers' threads put there.
 
 use std::io::{IoSlice, Write};
 use std::net::{Shutdown, TcpStream};
@@ -73,8 +73,8 @@ impl Sink {
         }
     }
 
-    /// Writes what is collected, then these slices, however long the peer takes: that wait is the back-pressure on the
-    /// publisher. A peer that is gone takes everything.
+    /// Writes what is collected, then these slices, however long the peer takes: that wait is the
+    /// back-pressure on the publisher. A peer that is gone takes everything.
     pub(super) fn write_after(&self, pending: &mut Pending, slices: &mut [IoSlice<'_>]) {
         self.flush(pending);
         self.write(slices);

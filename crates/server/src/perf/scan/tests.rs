@@ -1,4 +1,5 @@
-//! The fast scan against the codec: whatever the stream and however it is cut, both see the same deliveries.
+//! The fast scan against the codec: whatever the stream and however it is cut, both see the same
+//! deliveries.
 
 use bytes::BytesMut;
 use leveret_codec::amqp::{AMQPClass, basic};
