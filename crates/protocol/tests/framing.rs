@@ -47,7 +47,7 @@ fn frames_where_they_make_no_sense() {
         "code=505 text='UNEXPECTED_FRAME - expected method frame, got non method frame instead'",
     );
     ends(
-        "C3: frame 2 0 60",
+        "C3: content",
         "code=505 text='UNEXPECTED_FRAME - expected method frame, got non method frame instead'",
     );
 }

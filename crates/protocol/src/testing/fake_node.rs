@@ -443,7 +443,8 @@ impl Broker for FakeNode {
 
     fn call(&mut self, channel: ChannelKey, call: Call) -> Option<Answer> {
         self.flush();
-        if self.defer {
+        // Calls of one channel are answered in their order.
+        if self.defer || self.deferred.iter().any(|(key, _)| *key == channel) {
             self.deferred.push_back((channel, call));
             return None;
         }
