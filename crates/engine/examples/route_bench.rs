@@ -123,30 +123,45 @@ fn fanout() {
     }
 }
 
-/// Patterns such as `sensor.*.room-7.temperature` and `sensor.12.#`.
 fn topic() {
     let mut topology = topology();
     declare_queues(&mut topology, 1000);
+    let words = |i: usize| (i % 100, i / 100 % 100, i / 10_000, i % 7);
     for i in 0..100_000 {
-        let (a, b, c) = (i % 100, i / 100 % 100, i / 10_000);
-        let pattern = match i % 20 {
-            0 if i < 2000 => format!("area-{a}.*.room-{b}.kind-{c}"),
-            1 if i < 2000 => format!("area-{a}.floor-{b}.#"),
-            _ => format!("area-{a}.floor-{b}.room-{c}.kind-{}", i % 7),
+        let (a, b, c, d) = words(i);
+        let pattern = match i % 50 {
+            0 => format!("area-{a}.*.room-{b}.kind-{c}"),
+            1 => format!("area-{a}.floor-{b}.kind-{c}.#"),
+            _ => format!("area-{a}.floor-{b}.room-{c}.kind-{d}"),
         };
         bind(&mut topology, "amq.topic", i % 1000, &pattern, Table::new());
     }
     let messages = keys(100_000, |i| {
-        format!("area-{}.floor-{}.room-{}.kind-{}", i % 100, i / 100 % 100, i / 10_000, i % 7)
+        let (a, b, c, d) = words(i);
+        format!("area-{a}.floor-{b}.room-{c}.kind-{d}")
     });
     time_routes(&topology, "topic, 100,000 bindings, few wildcards", "amq.topic", &messages);
-
     for i in 0..1000 {
-        let (a, b) = (i % 100, i % 97);
-        bind(&mut topology, "amq.topic", i, &format!("#.room-{b}.kind-{}", i % 7), Table::new());
-        bind(&mut topology, "amq.topic", i, &format!("area-{a}.*.*.kind-{}", i % 7), Table::new());
+        let (a, b, _, d) = words(i);
+        bind(&mut topology, "amq.topic", i, &format!("#.room-{b}.kind-{d}"), Table::new());
+        bind(&mut topology, "amq.topic", i, &format!("area-{a}.*.*.kind-{d}"), Table::new());
     }
     time_routes(&topology, "topic, 102,000 bindings, # at the front", "amq.topic", &messages);
+}
+
+/// A trie of 100,000 patterns, each with wildcards.
+fn wildcards() {
+    let mut topology = topology();
+    declare_queues(&mut topology, 1000);
+    for i in 0..100_000 {
+        let (a, b, c) = (i % 100, i / 100 % 100, i / 10_000);
+        let pattern = format!("area-{a}.floor-{b}.*.kind-{c}.#");
+        bind(&mut topology, "amq.topic", i % 1000, &pattern, Table::new());
+    }
+    let messages = keys(100_000, |i| {
+        format!("area-{}.floor-{}.room.kind-{}.x", i % 100, i / 100 % 100, i / 10_000)
+    });
+    time_routes(&topology, "topic, 100,000 bindings, all with wildcards", "amq.topic", &messages);
 }
 
 fn headers() {
@@ -231,6 +246,7 @@ fn main() {
     direct_and_default();
     fanout();
     topic();
+    wildcards();
     headers();
     changes();
 }

@@ -32,4 +32,9 @@ impl DirectIndex {
             out.extend_from_slice(targets.as_slice());
         }
     }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
 }

@@ -1,6 +1,7 @@
-//! The topic exchange: patterns of words in a trie. Hot path.
+//! The topic exchange: patterns of words. Hot path.
 //!
-//! A node of the trie is the end of a prefix of patterns. Words are numbered, and an edge is found
+//! A pattern without wildcards is looked up whole, as in a direct exchange. The others are in a trie:
+//! a node of the trie is the end of a prefix of patterns. Words are numbered, and an edge is found
 //! by the numbers of its node and its word, so a step costs one look-up of integers.
 //!
 //! A message is matched like by an automaton: word by word, with the set of nodes reached so far. A
@@ -10,9 +11,11 @@
 
 mod words;
 
+use super::direct::DirectIndex;
 use super::targets::{Target, TargetSet};
 use crate::slab::Slab;
 use foldhash::HashMap;
+use std::sync::Arc;
 use words::Words;
 
 pub(crate) use words::split;
@@ -22,9 +25,12 @@ const ROOT: u32 = 0;
 const STAR: &[u8] = b"*";
 const HASH: &[u8] = b"#";
 
-/// A trie of patterns.
+/// Bindings by their patterns.
 #[derive(Clone, Debug)]
 pub(crate) struct TopicIndex {
+    /// Patterns without wildcards.
+    exact: DirectIndex,
+    /// The trie of the others.
     nodes: Slab<Node>,
     /// From a node by a plain word.
     edges: HashMap<u64, u32>,
@@ -73,7 +79,9 @@ impl Default for TopicIndex {
     fn default() -> Self {
         let mut nodes = Slab::default();
         nodes.insert(Node::new(NONE, Step::Root, NONE));
-        Self { nodes, edges: HashMap::default(), words: Words::default(), hashes: Slab::default() }
+        let exact = DirectIndex::default();
+        let (edges, words, hashes) = (HashMap::default(), Words::default(), Slab::default());
+        Self { exact, nodes, edges, words, hashes }
     }
 }
 
@@ -85,7 +93,10 @@ impl Node {
 }
 
 impl TopicIndex {
-    pub(crate) fn add(&mut self, pattern: &[u8], target: Target) {
+    pub(crate) fn add(&mut self, pattern: &Arc<[u8]>, target: Target) {
+        if !has_wildcard(pattern) {
+            return self.exact.add(pattern, target);
+        }
         let mut at = ROOT;
         for word in split(pattern) {
             at = match self.child(at, word) {
@@ -99,6 +110,9 @@ impl TopicIndex {
     }
 
     pub(crate) fn remove(&mut self, pattern: &[u8], target: Target) {
+        if !has_wildcard(pattern) {
+            return self.exact.remove(pattern, target);
+        }
         let Some(mut at) = split(pattern).try_fold(ROOT, |at, word| self.child(at, word)) else {
             return;
         };
@@ -172,13 +186,18 @@ impl TopicIndex {
         scratch: &mut TopicScratch,
         out: &mut Vec<Target>,
     ) -> bool {
+        let before = out.len();
+        self.exact.route(key, out);
+        let mut sources = usize::from(out.len() > before);
+        if self.is_trivial() {
+            return false;
+        }
         scratch.start(self.hashes.slots());
         self.reach(ROOT, scratch);
         std::mem::swap(&mut scratch.here, &mut scratch.next);
         for word in split(key) {
             self.step(word, scratch);
         }
-        let mut sources = 0;
         for &at in scratch.here.iter().chain(&scratch.staying) {
             if let Some(node) = self.nodes.get(at)
                 && !node.targets.is_empty()
@@ -189,6 +208,11 @@ impl TopicIndex {
         }
         scratch.end(|at| self.nodes.get(at).map_or(0, |node| node.bit));
         sources > 1
+    }
+
+    /// Whether no pattern has a wildcard.
+    fn is_trivial(&self) -> bool {
+        self.nodes.len() == 1
     }
 
     /// From the nodes reached before a word to those reached after it.
@@ -234,6 +258,10 @@ impl TopicIndex {
             scratch.staying.push(at);
         }
     }
+}
+
+fn has_wildcard(pattern: &[u8]) -> bool {
+    split(pattern).any(|word| matches!(word, STAR | HASH))
 }
 
 /// A node and a word as one number, which is hashed in one step.

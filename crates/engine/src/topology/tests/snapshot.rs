@@ -131,8 +131,8 @@ fn commands_survive_being_written_down() {
 #[test]
 fn outcomes_and_errors_survive_being_written_down() {
     let mut topology = filled();
+    let outcome = topology.does(Command::DeclareQueue(queue("new"))).outcome;
     add_records(&mut topology);
-    let outcome = topology.does(Command::DeclareQueue(queue("a"))).outcome;
     let text = serde_json::to_string(&outcome).unwrap();
     assert_eq!(serde_json::from_str::<Outcome>(&text).unwrap(), outcome);
     let error = topology.apply(&Command::DeclareQueue(queue("amq.x")), NOW).unwrap_err();
