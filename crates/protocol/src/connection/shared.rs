@@ -54,7 +54,8 @@ pub(crate) struct Shared {
     pub(crate) dirty: Vec<u16>,
     /// The run of acks that may still grow.
     settling: Option<(QueueId, Settle)>,
-    pub(crate) scratch: Scratch,
+    /// Boxed, since it is taken out while it is used.
+    pub(crate) scratch: Option<Box<Scratch>>,
     pub(crate) counters: ConnectionCounters,
     /// When the connection last did something; the time of deliveries.
     pub(crate) now: Timestamp,
@@ -84,7 +85,7 @@ impl Shared {
             ack_timeouts: false,
             dirty: Vec::new(),
             settling: None,
-            scratch: Scratch::default(),
+            scratch: None,
             counters: ConnectionCounters::default(),
             now,
         }

@@ -62,9 +62,9 @@ impl Channel {
         checked: &Checked<'_>,
         context: &mut Context<'_, B>,
     ) -> Result<(), Fault> {
-        let mut scratch = std::mem::take(&mut context.shared.scratch);
+        let mut scratch = context.shared.scratch.take().unwrap_or_default();
         let result = self.route_with(message, checked, &mut scratch, context);
-        context.shared.scratch = scratch;
+        context.shared.scratch = Some(scratch);
         result
     }
 
