@@ -127,6 +127,38 @@ fn unacked_message_pins_only_its_own_block() {
 }
 
 #[test]
+fn message_that_is_never_acked_does_not_make_the_queue_grow() {
+    let mut bench = plain();
+    let large = |id| Draft { id, len: 4090, ..Draft::default() };
+    bench.publish_drafts(&[large(0), large(1)]);
+    assert_eq!(bench.get(), Some(0));
+    for id in 2..5000 {
+        bench.publish_drafts(&[large(id)]);
+        assert_eq!(bench.get(), Some(id as i64 - 1));
+        bench.settle(0, id - 1, 1, Settlement::Ack);
+    }
+    assert_eq!((bench.ready(), bench.queue.counts().unacked), (1, 1));
+    assert!(bench.queue.memory() < 100_000, "{} bytes", bench.queue.memory());
+}
+
+#[test]
+fn queue_is_pressed_only_while_consumers_are_at_work_on_a_long_backlog() {
+    let mut bench = plain();
+    bench.now = bench.now.plus(100);
+    for n in 0..66 {
+        bench.publish(n * 1000..n * 1000 + 1000);
+    }
+    assert!(!bench.queue.is_pressed(bench.now), "nobody takes anything");
+    bench.queue.get_no_ack(bench.now, &mut bench.fx);
+    assert!(bench.queue.is_pressed(bench.now));
+    bench.tick(100);
+    assert!(!bench.queue.is_pressed(bench.now), "they stopped");
+    bench.queue.get_no_ack(bench.now, &mut bench.fx);
+    bench.queue.purge(&mut bench.fx);
+    assert!(!bench.queue.is_pressed(bench.now), "the backlog is short");
+}
+
+#[test]
 fn small_batches_share_a_block() {
     let mut bench = plain();
     for n in 0..500 {
@@ -509,6 +541,19 @@ fn queue_made_again_from_what_was_stored_goes_on_where_it_was() {
     let range = |at, n| SeqRange { first: Seq(at), n };
     assert_eq!(live, [(0, vec![range(0, 3), range(10, 2), range(20, 1)], Seq(21))]);
     assert_eq!(drain(&mut bench), [-1, -2, -3, -7, -8, 9]);
+}
+
+#[test]
+fn ops_that_overlap_count_once() {
+    let mut bench = plain();
+    bench.publish(1..8);
+    for (first, n) in [(2, 2), (5, 1), (1, 5)] {
+        let range = SeqRange { first: Seq(first), n };
+        bench.queue.apply(Op::Ack([range].into()));
+    }
+    assert_eq!((bench.ready(), bench.queue.stats().finished), (2, 5));
+    assert_eq!(bench.queue.counts().ready_bytes, 16);
+    assert_eq!(drain(&mut bench), [1, 7]);
 }
 
 #[test]
