@@ -7,7 +7,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use leveret_tests::codec::{
-    FRAME_END, FrameKind, PropertiesWriter, REFUSAL, TableWriter, put_content_header, put_publish,
+    FRAME_END, FrameKind, PropertiesWriter, REFUSAL, TableWriter, put_content_header, put_method,
+    put_publish,
 };
 use leveret_tests::{
     AMQPClass, Broker, Bystander, Call as _, Client, Login, Options, Outgoing, PATIENCE, Stopwatch,
@@ -373,7 +374,7 @@ fn unknown_methods_end_the_connection() {
 #[test]
 fn clients_that_die_within_a_publish_leave_nothing() {
     let broker = Broker::start();
-    harmless(&broker, "500 clients that die within a publish of 1 MB", 32, |broker| {
+    harmless(&broker, "500 clients that die within a publish of 1 MB", 64, |broker| {
         let mut watcher = Client::connect(broker);
         watcher.declare(1, "cut-off");
         let mut whole = publish_head(1, "cut-off", 1_000_000);
@@ -428,13 +429,16 @@ fn bodies_unlike_their_announcement_end_the_connection() {
 #[test]
 fn a_large_body_that_never_comes_costs_nothing() {
     let broker = Broker::start();
-    harmless(&broker, "200 announcements of 10 MB without a body", 16, |broker| {
-        let mut clients: Vec<_> = (0..200).map(|_| Client::connect(broker)).collect();
+    harmless(&broker, "2,000 announcements of 10 MB without a body", 32, |broker| {
+        let mut clients: Vec<_> = (0..2).map(|_| Client::connect(broker)).collect();
         for client in &mut clients {
-            client.send_bytes(&publish_head(1, "nowhere", 10_000_000));
-            client.send_bytes(&frame(FrameKind::BODY, 1, &[1; 100]));
-            // Answered on another channel after the header has been read.
-            client.open(2);
+            for number in 2..=1_000 {
+                client.open(number);
+                client.send_bytes(&publish_head(number, "nowhere", 10_000_000));
+                client.send_bytes(&frame(FrameKind::BODY, number, &[1; 100]));
+            }
+            // Answered after all of it has been read.
+            client.declare_own(1);
         }
     });
 }
@@ -549,22 +553,41 @@ fn flood_of_heartbeats_is_read_and_forgotten() {
 
 #[test]
 fn client_that_reads_no_answers_is_not_read_either() {
+    const MEGABYTES: usize = 200;
     let broker = Broker::start();
-    harmless(&broker, "calls and publishes without reading an answer", 32, |broker| {
+    harmless(&broker, "calls without end from a client that reads no answer", 32, |broker| {
         let mut client = Client::connect(broker);
-        let queue = client.declare_own(1);
-        let mut call = bytes::BytesMut::new();
+        client.declare(1, "unanswered");
         let passive =
-            queue::Declare { queue: queue.as_str().into(), passive: true, ..Default::default() };
-        leveret_tests::codec::put_method(&mut call, 1, &passive.method());
-        let calls = call.repeat(1_000);
+            queue::Declare { queue: "unanswered".into(), passive: true, ..Default::default() };
+        let mut call = bytes::BytesMut::new();
+        put_method(&mut call, 1, &passive.method());
+        let calls = call.repeat(1_000_000 / call.len());
         let mut deaf = socket(broker.amqp());
-        drop(client);
         deaf.write_all(&deaf_login()).unwrap();
-        // 100 MB of calls, or less where the broker stops reading.
-        for _ in 0..2_000 {
-            write_what_fits(&mut deaf, &calls);
-        }
+        deaf.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+        let written = (0..MEGABYTES).take_while(|_| deaf.write_all(&calls).is_ok()).count();
+        eprintln!("measured: the broker stopped reading after {written} MB");
+        assert!(written < MEGABYTES, "all of it was read");
+        // The broker is not waiting for it either.
+        client.call(1, queue::Delete { queue: "unanswered".into(), ..Default::default() });
+    });
+}
+
+#[test]
+fn publisher_that_reads_no_confirms_is_bounded() {
+    let broker = Broker::start();
+    harmless(&broker, "1,000,000 publishes whose confirms nobody reads", 64, |broker| {
+        let mut deaf = socket(broker.amqp());
+        let mut start = deaf_login();
+        let mut out = bytes::BytesMut::new();
+        put_method(&mut out, 1, &leveret_tests::confirm::Select::default().method());
+        start.extend_from_slice(&out);
+        deaf.write_all(&start).unwrap();
+        deaf.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+        let thousand = publish_head(1, "nobody", 0).repeat(1_000);
+        // Confirmed at once since no queue matches; it may be read to its end or not.
+        let _ = (0..1_000).take_while(|_| deaf.write_all(&thousand).is_ok()).count();
     });
 }
 
@@ -586,10 +609,10 @@ fn deaf_login() -> Vec<u8> {
         connection::AMQPMethod::TuneOk(tune_ok),
         connection::AMQPMethod::Open(open),
     ] {
-        leveret_tests::codec::put_method(&mut out, 0, &AMQPClass::Connection(method));
+        put_method(&mut out, 0, &AMQPClass::Connection(method));
     }
     let open = channel::AMQPMethod::Open(channel::Open {});
-    leveret_tests::codec::put_method(&mut out, 1, &AMQPClass::Channel(open));
+    put_method(&mut out, 1, &AMQPClass::Channel(open));
     out.to_vec()
 }
 

@@ -3,8 +3,9 @@
 
 use std::net::TcpListener;
 use std::process::{Command, Output};
+use std::time::Duration;
 
-use leveret_tests::{Broker, Client, Login, Options, Outgoing, free_address, leveret};
+use leveret_tests::{Broker, Client, Login, Options, Outgoing, Stopwatch, free_address, leveret};
 use rustix::process::Signal;
 
 /// Runs `leveret serve` where it must end by itself.
@@ -69,11 +70,15 @@ fn sigterm_does_not_wait_for_clients_that_never_answer() {
 fn second_sigint_ends_at_once() {
     let Some(broker) = Broker::own(&Options::default()) else { return };
     let silent = Client::connect(&broker);
+    let mut told = Client::connect(&broker);
     broker.signal(Signal::INT);
+    // The first has been understood: it says goodbye and waits for the silent one.
+    assert_eq!(told.closed().code, 320);
+    let time = Stopwatch::start();
     broker.signal(Signal::INT);
     let (status, log) = broker.wait();
-    // Either the first was through already, or the second cut it short.
-    assert!(matches!(status.code(), Some(0 | 130)), "{status}:\n{log}");
+    assert_eq!(status.code(), Some(130), "{status}:\n{log}");
+    assert!(time.elapsed() < Duration::from_secs(2), "{:?}", time.elapsed());
     drop(silent);
 }
 
@@ -84,7 +89,8 @@ fn broker_starts_again_on_the_data_it_left() {
     for _ in 0..3 {
         let Some(broker) = Broker::own(&options) else { return };
         let mut client = Client::connect(&broker);
-        let _ = client.declare_own(1);
+        client.declare_own(1);
+        client.close();
         broker.signal(Signal::TERM);
         let (status, log) = broker.wait();
         assert!(status.success(), "{status}:\n{log}");

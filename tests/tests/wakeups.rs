@@ -2,10 +2,13 @@
 //! would wait for ever. Every message has a limit far above what it needs and far below for ever.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use leveret_tests::codec::PropertiesWriter;
-use leveret_tests::{Broker, Client, Outgoing, Stopwatch, queue};
+use leveret_tests::{Broker, Client, Outgoing, queue};
 
 /// How long a message may take. A lost wake-up shows as this and nothing else.
 const LIMIT: Duration = Duration::from_secs(4);
@@ -14,33 +17,6 @@ fn connect(broker: &Broker) -> Client {
     let mut client = Client::connect(broker);
     client.set_patience(LIMIT);
     client
-}
-
-/// Bursts of one to three messages from `publisher` to consumers, each of which acks what it gets; the
-/// next burst starts when all have arrived.
-fn bursts(publisher: &mut Client, consumers: &mut [Client], queue: &str, rounds: u64) {
-    let mut number = 0;
-    for round in 0..rounds {
-        let burst = round % 3 + 1;
-        for _ in 0..burst {
-            number += 1;
-            publisher.publish_later(1, &Outgoing::number(queue, number));
-        }
-        publisher.flush_publishes();
-        let mut open = burst;
-        let time = Stopwatch::start();
-        while open > 0 {
-            for consumer in &mut *consumers {
-                // One at a time: whoever has nothing must not hold up the other.
-                let wait = if open > 0 { Duration::from_millis(1) } else { Duration::ZERO };
-                while let Some(message) = consumer.message_within(1, wait) {
-                    consumer.ack(1, message.delivery_tag, false);
-                    open -= 1;
-                }
-            }
-            assert!(time.elapsed() < LIMIT, "round {round}: {open} of {burst} do not come");
-        }
-    }
 }
 
 #[test]
@@ -68,18 +44,50 @@ fn one_consumer_with_prefetch_1_is_woken_each_time() {
 
 #[test]
 fn two_consumers_with_prefetch_1_are_woken_each_time() {
+    const ROUNDS: u64 = 6_000;
     let broker = Broker::shared();
     let mut publisher = connect(&broker);
     publisher.declare(1, "wake-two");
-    let mut consumers: Vec<_> = (0..2)
-        .map(|_| {
+    let (tell, told) = sync_channel(16);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
             let mut consumer = connect(&broker);
             consumer.prefetch(1, 1);
             consumer.consume(1, "wake-two", "", false);
-            consumer
-        })
-        .collect();
-    bursts(&mut publisher, &mut consumers, "wake-two", 1_500);
+            let (tell, stop) = (tell.clone(), &stop);
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    // Whoever has nothing looks now and then whether all is over.
+                    let wait = Duration::from_millis(200);
+                    if let Some(message) = consumer.message_within(1, wait) {
+                        consumer.ack(1, message.delivery_tag, false);
+                        tell.send(message.number()).unwrap();
+                    }
+                }
+            });
+        }
+        let mut number = 0;
+        let mut arrived = BTreeSet::new();
+        for round in 0..ROUNDS {
+            let burst = round % 3 + 1;
+            for _ in 0..burst {
+                number += 1;
+                publisher.publish_later(1, &Outgoing::number("wake-two", number));
+            }
+            publisher.flush_publishes();
+            for _ in 0..burst {
+                let came = told.recv_timeout(LIMIT);
+                if came.is_err() {
+                    stop.store(true, Ordering::Relaxed);
+                }
+                let came = came.unwrap_or_else(|_| panic!("round {round} of {burst} got stuck"));
+                assert!(arrived.insert(came), "{came} came twice");
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(arrived.len() as u64, number);
+    });
 }
 
 #[test]

@@ -254,19 +254,8 @@ pub enum BrokerError {
     VhostLimit(u64),
     /// The vhost is protected from deletion.
     VhostProtected(Arc<str>),
-    /// The vhost is being deleted or has failed; its connections are refused.
-    VhostDown {
-        /// Which vhost.
-        vhost: Arc<str>,
-        /// Who was refused.
-        user: Arc<str>,
-    },
 
-    // ---- what time and other nodes do ---------------------------------------------------------
-    /// The queue's leader cannot be reached.
-    QueueDown(ResourceName),
-    /// The operation took longer than it may.
-    Timeout(ResourceName),
+    // ---- the node itself  ---------------------------------------------------------
     /// The node is going away.
     ShuttingDown,
     /// The broker is at fault; the text is for its log.

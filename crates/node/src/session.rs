@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use leveret_engine::{Budget, Delivery, Timestamp};
-use leveret_protocol::{Connection, ConnectionEnd, Event, Output};
+use leveret_protocol::{Connection, ConnectionEnd, ConnectionInfo, ConnectionState, Event, Output};
 
 use crate::connections::Handle;
 use crate::effects::{Own, Scope};
@@ -115,6 +115,19 @@ impl Session {
         let refresh = self.handle.refresh_due();
         let rest = (self.rest_until > self.now).then_some(self.rest_until);
         self.connection.next_deadline().into_iter().chain(refresh).chain(rest).min()
+    }
+
+    /// Whether the client has logged in and opened its vhost, and is not on its way out.
+    pub fn is_open(&self) -> bool {
+        matches!(
+            self.connection.state(),
+            ConnectionState::Running | ConnectionState::Blocking | ConnectionState::Blocked
+        )
+    }
+
+    /// Who the client is, for the log.
+    pub fn info(&self) -> ConnectionInfo {
+        self.connection.info()
     }
 
     /// How the connection ended, for the log.

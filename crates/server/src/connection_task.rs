@@ -36,6 +36,9 @@ const READ_ROOM: usize = 16 * 1024;
 /// Rounds of read, work and write in one poll, before other tasks of the thread have their turn.
 const ROUNDS: usize = 4;
 
+/// How long a client that was told to go may take to read that, in milliseconds. RabbitMQ's silent close is as long.
+const LINGER_MS: u64 = 3000;
+
 /// Slices handed to one vectored write.
 const SLICES: usize = 64;
 
@@ -72,9 +75,18 @@ pub async fn serve<S: Transport>(stream: S, peer: Peer, context: Arc<Context>) {
     let clock = Arc::clone(&context.clock);
     let (who, endpoints) = peer.describe();
     let session = context.node.connect(who, endpoints, clock.now());
-    let mut task =
-        Task { stream, session, clock, kept: Vec::new(), unread: false, timer: None, armed: None };
-    let end = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| task.poll(cx))) {
+    let mut task = Task {
+        stream,
+        session,
+        clock,
+        kept: Vec::new(),
+        unread: false,
+        timer: None,
+        armed: None,
+        lingers_until: None,
+        announced: false,
+    };
+    let end = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| task.poll(&peer, cx))) {
         Ok(poll) => poll,
         // Our own defect. It costs this connection and nobody else's.
         Err(_) => Poll::Ready(End::Panicked),
@@ -109,10 +121,14 @@ struct Task<S> {
     unread: bool,
     timer: Option<Pin<Box<Sleep>>>,
     armed: Option<Timestamp>,
+    /// Once the session is closed: until when its last words may still be written.
+    lingers_until: Option<Timestamp>,
+    /// Whether the log knows that the connection is open.
+    announced: bool,
 }
 
 impl<S: Transport> Task<S> {
-    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<End> {
+    fn poll(&mut self, peer: &Peer, cx: &mut task::Context<'_>) -> Poll<End> {
         for _ in 0..ROUNDS {
             let now = self.clock.now();
             let mut progress = match self.receive(cx, now) {
@@ -124,7 +140,12 @@ impl<S: Transport> Task<S> {
                 Ok(wrote) => progress |= wrote,
                 Err(error) => return Poll::Ready(End::Io(error)),
             }
-            if self.session.is_closed() && self.session.output().is_empty() {
+            if !self.announced && self.session.is_open() {
+                self.announced = true;
+                log_open(peer, &self.session);
+            }
+            if self.session.is_closed() && (self.session.output().is_empty() || self.lingered(now))
+            {
                 // A peer that is gone already does not matter here.
                 let _ = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
                 return Poll::Ready(End::Closed);
@@ -135,6 +156,11 @@ impl<S: Transport> Task<S> {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Whether a closed connection has had its time to take what was written.
+    fn lingered(&mut self, now: Timestamp) -> bool {
+        now >= *self.lingers_until.get_or_insert_with(|| now.plus(LINGER_MS))
     }
 
     /// Reads once and hands over. Whether there was anything.
@@ -207,7 +233,8 @@ impl<S: Transport> Task<S> {
 
     /// Arms the timer for the session's deadline; whether it has passed already.
     fn due(&mut self, cx: &mut task::Context<'_>) -> bool {
-        let Some(deadline) = self.session.next_deadline() else { return false };
+        let deadlines = self.session.next_deadline().into_iter().chain(self.lingers_until);
+        let Some(deadline) = deadlines.min() else { return false };
         let at = self.clock.instant(deadline);
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
         if self.armed != Some(deadline) {
@@ -247,6 +274,18 @@ impl TlsFacts {
             peer_cert_validity: certificate.map(|own| Arc::from(own.validity.as_str())),
         }
     }
+}
+
+/// One line that says who has come.
+fn log_open(peer: &Peer, session: &Session) {
+    let client = session.info();
+    info!(
+        client = %peer.remote,
+        user = &*client.user,
+        vhost = &*client.vhost,
+        name = client.user_provided_name.as_deref().unwrap_or_default(),
+        "connection open"
+    );
 }
 
 /// One line that says how a connection ended. Health checks of load balancers leave none.

@@ -14,15 +14,17 @@ use crate::process;
 /// Where the scenarios lie, seen from the checkout's root.
 const SCENARIOS: &str = "../shared/differential";
 
-/// The groups that must be equal to RabbitMQ in `cargo xtask test`.
-const REQUIRED: [&str; 10] = [
+/// What must be equal to RabbitMQ in `cargo xtask test`: everything but streams and what counts the deliveries of
+/// quorum queues, which do not exist yet.
+const REQUIRED: [&str; 11] = [
     "access.*",
     "consume.*",
     "deadletter.*",
     "declare.*",
     "framing.*",
     "handshake.*",
-    "mixed.*",
+    "mixed.[!qs]*",
+    "mixed.qq_[!d]*",
     "policy.*",
     "publish.*",
     "routing.*",

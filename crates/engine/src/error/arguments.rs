@@ -90,8 +90,6 @@ pub enum ArgumentError {
         /// As an Erlang term.
         value: Arc<str>,
     },
-    /// The size of the argument's table is beyond its limit.
-    TooLarge,
 }
 
 impl ArgumentError {

@@ -18,10 +18,7 @@ impl BrokerError {
             Self::VhostAccessRefused { .. }
             | Self::VhostNotFound(_)
             | Self::ConnectionLimit { .. } => ReplyCode::NOT_ALLOWED,
-            Self::NotFound(_)
-            | Self::NoSuchRecord { .. }
-            | Self::QueueDown(_)
-            | Self::Timeout(_) => ReplyCode::NOT_FOUND,
+            Self::NotFound(_) | Self::NoSuchRecord { .. } => ReplyCode::NOT_FOUND,
             Self::ResourceLocked(_) | Self::GetWithSingleActiveConsumer { .. } => {
                 ReplyCode::RESOURCE_LOCKED
             }
@@ -46,7 +43,7 @@ impl BrokerError {
             Self::DeleteFlag { .. } | Self::GlobalQos(_) | Self::NotImplemented(_) => {
                 ReplyCode::NOT_IMPLEMENTED
             }
-            Self::VhostDown { .. } | Self::Internal(_) => ReplyCode::INTERNAL_ERROR,
+            Self::Internal(_) => ReplyCode::INTERNAL_ERROR,
             Self::ShuttingDown => ReplyCode::CONNECTION_FORCED,
         }
     }
@@ -161,15 +158,6 @@ impl BrokerError {
             Self::VhostProtected(vhost) => {
                 format!("virtual host '{vhost}' is protected from deletion")
             }
-            Self::VhostDown { vhost, user } => {
-                format!(
-                    "access to vhost '{vhost}' refused for user '{user}': vhost '{vhost}' is down"
-                )
-            }
-            Self::QueueDown(queue) => format!("{queue} is down or inaccessible"),
-            Self::Timeout(queue) => {
-                format!("failed to perform operation on {queue} due to timeout")
-            }
             Self::ShuttingDown => "broker forced connection closure with reason 'shutdown'".into(),
             // The callers above took every other variant.
             _ => String::new(),
@@ -232,7 +220,6 @@ fn argument(error: &ArgumentError) -> String {
         ArgumentError::MatchType { found, value } => {
             format!("Invalid x-match field type {found} (value {value}); expected longstr")
         }
-        ArgumentError::TooLarge => "arguments too large".into(),
     }
 }
 

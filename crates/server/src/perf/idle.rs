@@ -8,9 +8,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use leveret_codec::{FrameKind, Method, Splitter, put_heartbeat};
+use leveret_codec::{FrameKind, Method, Splitter, put_heartbeat, put_method};
 
-use super::client::{Client, closed};
+use super::client::{Client, close_method, closed};
 use super::error::PerfError;
 use super::shared::{Event, Run};
 use super::wire::{self, timed_out};
@@ -21,6 +21,8 @@ const HEARTBEAT: u16 = 60;
 const OPENERS: usize = 8;
 /// How often every connection is looked at.
 const SWEEP: Duration = Duration::from_millis(500);
+/// How long the broker may take at the end to answer every connection.close.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 struct Idle {
     stream: TcpStream,
@@ -41,7 +43,25 @@ pub(super) fn run(run: &Run, events: &SyncSender<Event>) -> Result<(), PerfError
             thread::sleep(SWEEP / 10);
         }
     }
+    close_all(connections);
     Ok(())
+}
+
+/// Says goodbye on every connection and gives the broker [`GOODBYE`] to answer: by then it has read
+/// it, in all likelihood.
+fn close_all(mut connections: Vec<Idle>) {
+    let mut close = BytesMut::new();
+    put_method(&mut close, 0, &close_method());
+    connections.retain_mut(|connection| connection.stream.write_all(&close).is_ok());
+    let deadline = Instant::now() + GOODBYE;
+    while !connections.is_empty() && Instant::now() < deadline {
+        // What comes is the answer, whatever it is; a heartbeat before it costs a clean end and
+        // nothing else.
+        connections.retain_mut(|connection| {
+            matches!(connection.stream.read(&mut [0; 512]), Err(error) if timed_out(&error))
+        });
+        thread::sleep(GOODBYE / 100);
+    }
 }
 
 fn open_all(run: &Run) -> Result<Vec<Idle>, PerfError> {
