@@ -255,7 +255,7 @@ pub enum BrokerError {
     /// The vhost is protected from deletion.
     VhostProtected(Arc<str>),
 
-    // ---- the node itself  ---------------------------------------------------------
+    // ---- the node itself ----------------------------------------------------------------------
     /// The node is going away.
     ShuttingDown,
     /// The broker is at fault; the text is for its log.
