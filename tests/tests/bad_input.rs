@@ -565,8 +565,7 @@ fn client_that_reads_no_answers_is_not_read_either() {
         let calls = call.repeat(1_000_000 / call.len());
         let mut deaf = socket(broker.amqp());
         deaf.write_all(&deaf_login()).unwrap();
-        deaf.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
-        let written = (0..MEGABYTES).take_while(|_| deaf.write_all(&calls).is_ok()).count();
+        let written = write_until_unread(&mut deaf, &calls, MEGABYTES);
         eprintln!("measured: the broker stopped reading after {written} MB");
         assert!(written < MEGABYTES, "all of it was read");
         // The broker is not waiting for it either.
@@ -584,11 +583,23 @@ fn publisher_that_reads_no_confirms_is_bounded() {
         put_method(&mut out, 1, &leveret_tests::confirm::Select::default().method());
         start.extend_from_slice(&out);
         deaf.write_all(&start).unwrap();
-        deaf.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
         let thousand = publish_head(1, "nobody", 0).repeat(1_000);
         // Confirmed at once since no queue matches; it may be read to its end or not.
-        let _ = (0..1_000).take_while(|_| deaf.write_all(&thousand).is_ok()).count();
+        write_until_unread(&mut deaf, &thousand, 1_000);
     });
+}
+
+/// Writes the bytes so many times, or until they are not read for a second; answers with how often they were.
+fn write_until_unread(socket: &mut TcpStream, bytes: &[u8], times: usize) -> usize {
+    socket.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+    for written in 0..times {
+        match socket.write_all(bytes) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return written,
+            Err(error) => panic!("the broker has closed the socket: {error}"),
+        }
+    }
+    times
 }
 
 /// The whole handshake as one piece, for a client that never looks at what is answered.

@@ -7,8 +7,8 @@ use crate::time::Timestamp;
 /// still in the processor's cache when they are small.
 const PRESSED_RECORDS: u64 = 64 * 1024;
 
-/// The same in bytes of bodies.
-const PRESSED_BYTES: u64 = 8 * 1024 * 1024;
+/// The same in bytes of bodies: large ones are few in a read, so resting earlier would leave consumers without work.
+const PRESSED_BYTES: u64 = 64 * 1024 * 1024;
 
 /// How long ago consumers may have finished something and still be taken to be at it, in milliseconds.
 const PROGRESS_MS: u64 = 20;

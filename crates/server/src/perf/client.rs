@@ -237,7 +237,7 @@ fn tcp_connect(uri: &Uri) -> Result<TcpStream, PerfError> {
     for candidate in address.to_socket_addrs().map_err(failed)? {
         match TcpStream::connect_timeout(&candidate, ANSWER_WAIT) {
             Ok(stream) => {
-                stream.set_nodelay(true)?;
+                wire::prepare(&stream)?;
                 stream.set_read_timeout(Some(SOCKET_TICK))?;
                 stream.set_write_timeout(Some(ANSWER_WAIT))?;
                 return Ok(stream);

@@ -50,7 +50,7 @@ struct Channel {
 impl Connection {
     /// Serves until the client closes, or the relay stops.
     pub(super) fn serve(stream: TcpStream, state: &Arc<State>) -> Result<(), PerfError> {
-        stream.set_nodelay(true)?;
+        wire::prepare(&stream)?;
         stream.set_read_timeout(Some(SOCKET_TICK))?;
         stream.set_write_timeout(Some(SOCKET_TICK))?;
         let sink = Arc::new(Sink::new(stream.try_clone()?, Arc::clone(state)));
