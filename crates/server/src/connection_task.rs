@@ -131,6 +131,7 @@ impl<S: Transport> Task<S> {
     fn poll(&mut self, peer: &Peer, cx: &mut task::Context<'_>) -> Poll<End> {
         for _ in 0..ROUNDS {
             let now = self.clock.now();
+            let was_read = self.session.wants_read(now);
             let mut progress = match self.receive(cx, now) {
                 Ok(progress) => progress,
                 Err(end) => return Poll::Ready(end),
@@ -150,6 +151,8 @@ impl<S: Transport> Task<S> {
                 let _ = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
                 return Poll::Ready(End::Closed);
             }
+            // The rest of the node may have lifted what kept the client from being read, without a word to say to it.
+            progress |= !was_read && self.session.wants_read(now);
             if !progress && !self.session.has_work() && !self.due(cx) {
                 return Poll::Pending;
             }
@@ -171,8 +174,10 @@ impl<S: Transport> Task<S> {
         if self.unread {
             let used = self.session.receive(&self.kept, now);
             self.kept.drain(..used);
-            self.unread = used > 0 && !self.session.wants_read(now);
-            return Ok(true);
+            self.unread = !self.kept.is_empty() && (used > 0 || !self.session.wants_read(now));
+            if used > 0 || self.unread {
+                return Ok(used > 0);
+            }
         }
         READ_BUFFER.with_borrow_mut(|buffer| self.read_into(buffer, cx, now))
     }
@@ -206,7 +211,8 @@ impl<S: Transport> Task<S> {
         if self.kept.is_empty() {
             self.kept = Vec::new();
         }
-        self.unread = !self.kept.is_empty() && !self.session.wants_read(now);
+        // The session may have stopped in the middle although it wants to be read again by now.
+        self.unread = !self.kept.is_empty();
         Ok(true)
     }
 
