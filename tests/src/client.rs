@@ -114,9 +114,15 @@ impl Client {
         }
     }
 
-    /// Waits that long at most from now on, wherever it waits.
+    /// Waits that long at most from now on, wherever it waits: for an answer, or for the broker to read.
+    ///
+    /// # Panics
+    /// When the time is zero.
     pub fn set_patience(&mut self, patience: Duration) {
         self.patience = patience;
+        if let Err(error) = self.stream.socket().set_write_timeout(Some(patience)) {
+            panic!("no limit of {patience:?}: {error}");
+        }
     }
 
     /// What the broker said of itself.

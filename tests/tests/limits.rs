@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use leveret_tests::{
-    AMQPClass, AMQPValue, Broker, Bystander, Client, FieldTable, Login, Options, Outgoing,
-    PATIENCE, allow_descriptors, arguments, connection, eventually, queue, text,
+    AMQPClass, AMQPValue, Broker, Bystander, Client, Deadline, FieldTable, Login, Options,
+    Outgoing, PATIENCE, allow_descriptors, arguments, connection, eventually, pause, queue, text,
 };
 
 /// A client with channel 1 in confirm mode and a queue with arguments.
@@ -185,6 +185,54 @@ fn memory_alarm_blocks_publishers_and_nobody_else() {
     old.publish(1, &Outgoing::number(&queue, 2));
     old.send(1, queue::Declare { exclusive: true, ..queue::Declare::default() });
     assert_eq!(old.next_event(Duration::from_millis(500)), None);
+}
+
+#[test]
+fn publishers_go_on_when_the_memory_alarm_clears() {
+    const BODY: usize = 64 * 1024;
+    const MESSAGES: u64 = 2_400;
+    let options = Options::default()
+        .set("LEVERET_RESOURCES_VM_MEMORY_HIGH_WATERMARK", "80MB")
+        .set("LEVERET_RESOURCES_MONITOR_INTERVAL", "50");
+    let Some(broker) = Broker::own(&options) else { return };
+    let mut control = Client::connect(&broker);
+    control.declare(1, "limit-alarm");
+    let message = Outgoing::new("", "limit-alarm", vec![7; BODY]);
+    std::thread::scope(|scope| {
+        // One is told that it is blocked and one is not; both go on afterwards, acked to the last.
+        let publishers: Vec<_> = [true, false]
+            .into_iter()
+            .map(|capable| {
+                let login = Login { capable, ..Login::default() };
+                let mut client = Client::login(broker.amqp(), &login);
+                client.open(1);
+                client.confirms(1);
+                client.set_patience(Duration::from_secs(40));
+                let message = &message;
+                scope.spawn(move || {
+                    for _ in 0..MESSAGES / 2 {
+                        client.publish(1, message);
+                    }
+                    client.all_confirmed(1, 1, MESSAGES / 2);
+                })
+            })
+            .collect();
+        // Twice what fits has to go through: whoever fills the memory waits until it is emptied.
+        let deadline = Deadline::after(Duration::from_secs(40));
+        let mut purges = 0;
+        let mut before = u32::MAX;
+        while !publishers.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+            pause(Duration::from_millis(300));
+            assert!(!deadline.is_over(), "stuck after {purges} purges");
+            let ready = control.counts(1, "limit-alarm").0;
+            if ready == before && ready > 0 {
+                control.call(1, queue::Purge { queue: "limit-alarm".into(), nowait: false });
+                purges += 1;
+            }
+            before = ready;
+        }
+        assert!(purges > 0, "nobody was ever blocked");
+    });
 }
 
 #[test]

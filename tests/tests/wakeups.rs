@@ -222,3 +222,37 @@ fn requeued_message_wakes_the_other_consumer() {
         assert!(held.redelivered);
     }
 }
+
+#[test]
+fn whole_sessions_are_answered_each_time() {
+    const SESSIONS: u64 = 700;
+    let broker = Broker::shared();
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            let broker = &broker;
+            scope.spawn(move || {
+                for number in 0..SESSIONS {
+                    let mut client = connect(broker);
+                    client.confirms(1);
+                    let queue = client.declare_own(1);
+                    let bind = queue::Bind {
+                        queue: queue.as_str().into(),
+                        exchange: "amq.direct".into(),
+                        routing_key: queue.as_str().into(),
+                        ..queue::Bind::default()
+                    };
+                    client.call(1, bind);
+                    client.open(2);
+                    client.consume(2, &queue, "", false);
+                    let body = number.to_be_bytes();
+                    client.publish_confirmed(1, &Outgoing::new("amq.direct", &queue, body));
+                    let message = client.next_message(2);
+                    assert_eq!(message.number(), number);
+                    client.ack(2, message.delivery_tag, false);
+                    client.close_channel(2);
+                    client.close();
+                }
+            });
+        }
+    });
+}
