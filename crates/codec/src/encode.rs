@@ -24,6 +24,9 @@ const HEADER_FIXED: usize = 12;
 /// Bytes of a deliver's payload besides consumer tag and address.
 const DELIVER_FIXED: usize = 14;
 
+/// Bytes of a frame before its payload.
+const BODY_HEAD: usize = FRAME_OVERHEAD - 1;
+
 /// The seven bytes before a payload.
 #[inline]
 fn frame_head(kind: FrameKind, channel: u16, len: usize) -> [u8; 7] {
@@ -156,6 +159,72 @@ pub fn put_delivery(
     out.extend_from_slice(&[FRAME_END, a, b, c, d, e, f, g]);
     out.extend_from_slice(body);
     out.extend_from_slice(&[FRAME_END]);
+}
+
+/// The frames of messages that go to one consumer with the same address and properties, made once: for
+/// each message only what differs is written into them. The same bytes as [`put_delivery`].
+#[derive(Debug)]
+pub struct DeliveryFrames {
+    /// The deliver frame, the header frame and the head of the body frame.
+    bytes: Vec<u8>,
+    /// Where the delivery tag is.
+    tag_at: usize,
+    /// Where the header frame's body size is.
+    size_at: usize,
+    /// The largest body in one frame.
+    body_max: usize,
+}
+
+impl DeliveryFrames {
+    /// The frames on `channel` for the consumer of this tag.
+    #[must_use]
+    pub fn new(
+        channel: u16,
+        consumer_tag: &[u8],
+        address: &[u8],
+        properties: &[u8],
+        frame_max: u32,
+    ) -> Self {
+        let mut bytes = BytesMut::new();
+        put_delivery(&mut bytes, channel, consumer_tag, 0, false, address, properties, 0, &[0]);
+        // Without the body and its end octet.
+        bytes.truncate(bytes.len() - 2);
+        let tag_at = FRAME_OVERHEAD + 4 + clamp(consumer_tag).len();
+        let size_at = bytes.len() - BODY_HEAD - 1 - properties.len() - 8;
+        Self { bytes: bytes.to_vec(), tag_at, size_at, body_max: body_frame_max(frame_max) }
+    }
+
+    /// Appends the frames of one message. `false`, and nothing is appended, if its body is empty or
+    /// does not fit into one frame.
+    #[inline]
+    pub fn put(
+        &mut self,
+        out: &mut BytesMut,
+        delivery_tag: u64,
+        redelivered: bool,
+        body: &[u8],
+    ) -> bool {
+        if body.is_empty() || body.len() > self.body_max {
+            return false;
+        }
+        let size = body.len() as u64;
+        let end = self.bytes.len();
+        self.set(self.tag_at, tag_and_bits(delivery_tag, redelivered.into()));
+        self.set(self.size_at, size.to_be_bytes());
+        self.set(end - 4, (size as u32).to_be_bytes());
+        out.reserve(end + body.len() + 1);
+        out.extend_from_slice(&self.bytes);
+        out.extend_from_slice(body);
+        out.extend_from_slice(&[FRAME_END]);
+        true
+    }
+
+    #[inline]
+    fn set<const N: usize>(&mut self, at: usize, value: [u8; N]) {
+        if let Some(place) = self.bytes.get_mut(at..at + N) {
+            place.copy_from_slice(&value);
+        }
+    }
 }
 
 /// The end octet of the frame before, and a header frame up to its own.

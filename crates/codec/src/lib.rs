@@ -33,8 +33,8 @@ pub use amq_protocol::protocol as amqp;
 pub use amq_protocol::types as amqp_types;
 
 pub use encode::{
-    body_frame_head, put_ack, put_body, put_content_header, put_deliver, put_delivery, put_get_ok,
-    put_heartbeat, put_method, put_nack, put_publish, put_return,
+    DeliveryFrames, body_frame_head, put_ack, put_body, put_content_header, put_deliver,
+    put_delivery, put_get_ok, put_heartbeat, put_method, put_nack, put_publish, put_return,
 };
 pub use error::DecodeError;
 pub use frame::{FRAME_END, FRAME_OVERHEAD, Frame, FrameKind};

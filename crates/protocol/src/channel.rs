@@ -219,7 +219,7 @@ impl Channel {
         match decode_method(frame.payload) {
             Ok(Method::Publish(publish)) => {
                 self.method = BASIC_PUBLISH;
-                self.publish(&publish, rest, splitter, context)
+                self.publish(&publish, frame.payload, rest, splitter, context)
             }
             Ok(Method::Ack { delivery_tag, multiple }) => {
                 self.method = (60, 80);

@@ -29,6 +29,7 @@ mod program;
 pub mod resources;
 pub mod server;
 pub mod signals;
+mod socket;
 mod timers;
 pub mod tls;
 

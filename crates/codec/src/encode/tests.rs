@@ -38,6 +38,38 @@ fn a_delivery_is_its_three_parts() {
 }
 
 #[test]
+fn frames_made_once_are_the_same_frames() {
+    for (tag, properties) in
+        [(&b"ctag"[..], &b"\x10\x00\x02"[..]), (b"", b"\0\0"), (&[b't'; 300], b"\0\0")]
+    {
+        let mut frames = DeliveryFrames::new(5, tag, ADDRESS, properties, 4096);
+        let mut out = BytesMut::new();
+        for (number, redelivered, len) in [(1, false, 1), (u64::MAX, true, 4088), (77, false, 300)]
+        {
+            let body = vec![number as u8; len];
+            let mut expected = BytesMut::new();
+            put_delivery(
+                &mut expected,
+                5,
+                tag,
+                number,
+                redelivered,
+                ADDRESS,
+                properties,
+                4096,
+                &body,
+            );
+            assert!(frames.put(&mut out, number, redelivered, &body));
+            assert_eq!(out.split(), expected);
+        }
+        assert!(
+            !frames.put(&mut out, 1, false, &[]) && !frames.put(&mut out, 1, false, &[0; 4089])
+        );
+        assert!(out.is_empty());
+    }
+}
+
+#[test]
 fn amq_protocol_reads_a_delivery() {
     let frames = oracle(&delivery(4096, &[7; 5000]));
     let deliver = basic::Deliver {

@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use leveret_codec::{
-    FRAME_END, FRAME_OVERHEAD, body_frame_head, put_body, put_content_header, put_deliver,
-    put_delivery, put_get_ok,
+    DeliveryFrames, FRAME_END, FRAME_OVERHEAD, body_frame_head, put_body, put_content_header,
+    put_deliver, put_delivery, put_get_ok,
 };
 use leveret_engine::{Block, Body, Delivery, QueueId, Record};
 
@@ -61,12 +61,16 @@ impl Channel {
         out: &mut Output,
     ) -> MessageCounters {
         let mut counted = MessageCounters::default();
+        let mut alike = Alike::default();
         for at in delivery.first..delivery.first + delivery.n {
             let record = delivery.block.record(at);
             let redelivered = delivery.redelivered || record.redelivered();
             counted.redeliver += u64::from(redelivered);
             counted.deliver_bytes += record.body_len() as u64;
-            put_record(line, self.next_delivery_tag, redelivered, &record, out);
+            let tag = self.next_delivery_tag;
+            if !alike.put(line, tag, redelivered, &record, out) {
+                put_record(line, tag, redelivered, &record, out);
+            }
             self.next_delivery_tag += 1;
         }
         counted
@@ -107,6 +111,40 @@ impl Channel {
             let value = Delivered { queue: got.queue, consumer: None, seq, minute, minutes_max: 0 };
             self.unacked.push(Run { first: tag, n: 1, value });
         }
+    }
+}
+
+/// Messages in a row that differ in tag and body only: what they share is encoded once.
+#[derive(Default)]
+struct Alike<'b> {
+    /// Address and properties of the message before.
+    before: Option<(&'b [u8], &'b [u8])>,
+    /// Frames for these, once a second message had the same.
+    frames: Option<DeliveryFrames>,
+}
+
+impl<'b> Alike<'b> {
+    /// Encodes a message if it is like the one before and small; says whether it did.
+    #[inline]
+    fn put(
+        &mut self,
+        line: &Line<'_>,
+        tag: u64,
+        redelivered: bool,
+        record: &Record<'b>,
+        out: &mut Output,
+    ) -> bool {
+        let (address, properties) = (record.address(), record.properties());
+        if self.before != Some((address, properties)) {
+            *self = Self { before: Some((address, properties)), frames: None };
+            return false;
+        }
+        let Body::Inline(body) = record.body() else { return false };
+        let frames = self.frames.get_or_insert_with(|| {
+            let Line { channel, frame_max, consumer_tag } = *line;
+            DeliveryFrames::new(channel, consumer_tag, address, properties, frame_max)
+        });
+        frames.put(out.buf(), tag, redelivered, body)
     }
 }
 

@@ -42,12 +42,21 @@ pub(crate) fn split_address(address: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// Memory that every publish of a connection may use and nobody keeps anything in.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Scratch {
     pub(crate) routed: Routed,
     pub(crate) properties: Vec<u8>,
     pub(crate) headers: Vec<u8>,
     pub(crate) address: Vec<u8>,
+}
+
+impl Scratch {
+    /// Empty; exchanges that choose at random do so by what follows from `random`.
+    pub(crate) fn new(random: [u8; 16]) -> Self {
+        let seed = random.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        let (properties, headers, address) = (Vec::new(), Vec::new(), Vec::new());
+        Self { routed: Routed::new(seed), properties, headers, address }
+    }
 }
 
 /// The properties of a publish, checked.

@@ -30,12 +30,13 @@ struct Checked<'a> {
 }
 
 impl Channel {
-    /// Takes a basic.publish. When its header and body lie whole in `rest` they are taken along and
-    /// their length is returned.
+    /// Takes a basic.publish, `method` before it was decoded. When its header and body lie whole in
+    /// `rest` they are taken along, with the messages like it that follow; their length is returned.
     #[inline]
     pub(crate) fn publish<B: Broker>(
         &mut self,
         publish: &Publish<'_>,
+        method: &[u8],
         rest: &[u8],
         splitter: &Splitter,
         context: &mut Context<'_, B>,
@@ -55,7 +56,64 @@ impl Channel {
             body: Body::Inline(body),
         };
         self.publish_whole(&message, context)?;
-        Ok(used)
+        let after = rest.get(used..).unwrap_or_default();
+        Ok(used + self.publish_run(publish, method, after, splitter, context))
+    }
+
+    /// Takes the messages at the start of `rest` that are published by the very same method bytes,
+    /// as those of a busy publisher are: what the first one needed is not looked up again. Ends
+    /// before whatever needs more than a push, and returns how many bytes it took.
+    ///
+    /// All of `rest` was sent before any change of topology that is not in the routes yet could
+    /// be answered, so their version is not looked at again either.
+    #[inline]
+    fn publish_run<B: Broker>(
+        &mut self,
+        publish: &Publish<'_>,
+        method: &[u8],
+        rest: &[u8],
+        splitter: &Splitter,
+        context: &mut Context<'_, B>,
+    ) -> usize {
+        let Some(route) = self.routes.find(publish.address) else { return 0 };
+        let targets = self.routes.targets(route);
+        if targets.is_empty() || matches!(self.mode, Mode::Tx(_)) {
+            return 0;
+        }
+        let (mut used, mut n, mut bytes) = (0, 0, 0);
+        let body_max = context.shared.config.max_message_size.min(BODY_BY_REFERENCE as u64 - 1);
+        let like = Like { method, channel: self.key.number, splitter, body_max };
+        while let Some((properties, body, len)) = like.next(rest.get(used..).unwrap_or_default())
+            && let Some(summary) = plain_properties(properties)
+        {
+            let record = NewRecord {
+                address: publish.address,
+                properties,
+                persistent: summary.delivery_mode == Some(2),
+                priority: summary.priority.unwrap_or(0),
+                expires_at: None,
+                body: Body::Inline(body),
+            };
+            let confirm = match &mut self.mode {
+                Mode::Confirm(confirms) => Some((self.key, confirms.publish(targets.len()))),
+                _ => None,
+            };
+            for queue in targets {
+                context.broker.publish(*queue, &record, confirm);
+            }
+            used += len;
+            n += 1;
+            bytes += body.len() as u64;
+        }
+        if matches!(self.mode, Mode::Confirm(_)) {
+            context.shared.unconfirmed += n;
+        }
+        context.shared.counters.frames_received += n;
+        self.count(context.shared, |counters| {
+            counters.publish += n;
+            counters.publish_bytes += bytes;
+        });
+        used
     }
 
     /// Takes a frame while content is due.
@@ -163,10 +221,10 @@ impl Channel {
         context: &Context<'_, B>,
     ) -> Result<(), Fault> {
         checked.summary = message::summary(message.properties)?;
-        let Summary { headers, reply_to, expiration, user_id, .. } = &checked.summary;
-        let remarkable =
-            headers.is_some() || reply_to.is_some() || expiration.is_some() || user_id.is_some();
-        if remarkable { self.check_remarkable(checked, context) } else { Ok(()) }
+        if is_remarkable(&checked.summary) {
+            return self.check_remarkable(checked, context);
+        }
+        Ok(())
     }
 
     /// The properties that are more than bytes to be kept.
@@ -303,6 +361,46 @@ fn whole_content<'a>(
         && body.channel == channel
         && body.payload.len() as u64 == header.body_size;
     whole.then_some((header.properties, body.payload, head_len + body_len))
+}
+
+/// What the messages of a run have in common.
+struct Like<'a> {
+    /// Their method, undecoded.
+    method: &'a [u8],
+    channel: u16,
+    splitter: &'a Splitter,
+    body_max: u64,
+}
+
+impl Like<'_> {
+    /// Properties, body and length of the next message of the run, if it is whole.
+    #[inline]
+    fn next<'b>(&self, rest: &'b [u8]) -> Option<(&'b [u8], &'b [u8], usize)> {
+        let (frame, len) = self.splitter.split(rest).ok()??;
+        let same = frame.channel == self.channel
+            && frame.kind == FrameKind::METHOD
+            && frame.payload == self.method;
+        let content = if same { rest.get(len..)? } else { return None };
+        let (properties, body, used) =
+            whole_content(self.splitter, self.channel, content, self.body_max)?;
+        Some((properties, body, len + used))
+    }
+}
+
+/// What the properties say, when they are sound and ask for nothing.
+#[inline]
+fn plain_properties(properties: &[u8]) -> Option<Summary<'_>> {
+    if properties == NO_PROPERTIES {
+        return Some(Summary::default());
+    }
+    message::summary(properties).ok().filter(|summary| !is_remarkable(summary))
+}
+
+/// Whether properties are more than bytes to be kept.
+#[inline]
+fn is_remarkable(summary: &Summary<'_>) -> bool {
+    let Summary { headers, reply_to, expiration, user_id, .. } = summary;
+    headers.is_some() || reply_to.is_some() || expiration.is_some() || user_id.is_some()
 }
 
 /// The token of a direct reply-to address that the message goes to.

@@ -143,11 +143,12 @@ impl FakeNode {
 
     fn dead_letter(&mut self, letter: &DeadLetter) {
         let now = self.now;
-        let mut routed = Routed::new();
+        let mut routed = Routed::new(0);
         for message in letter.republish(now) {
             if let Some(vhost) = self.topology.vhost(&letter.vhost) {
                 let keys = message.routing_keys();
-                let routable = Routable { routing_keys: &keys, headers: message.headers() };
+                let (headers, properties) = (message.headers(), message.properties());
+                let routable = Routable { routing_keys: &keys, headers, properties };
                 vhost.route(message.exchange(), &routable, &mut routed);
             }
             let mut block = Block::new();

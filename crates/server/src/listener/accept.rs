@@ -2,6 +2,7 @@
 //! Errors of one client never end a loop; running out of descriptors slows it down.
 
 use crate::connection_task::{self, Context, Peer};
+use crate::socket;
 use crate::tls::{self, Acceptor};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -121,8 +122,8 @@ fn start(
     context: Arc<Context>,
 ) {
     let Ok(local) = stream.local_addr() else { return };
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!(%remote, %error, "cannot set TCP_NODELAY");
+    if let Err(error) = socket::prepare(&stream) {
+        debug!(%remote, %error, "cannot set the options of a socket");
     }
     let peer = Peer { remote: unmapped(remote), local: unmapped(local), tls: None };
     tokio::spawn(async move {

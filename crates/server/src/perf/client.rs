@@ -13,6 +13,7 @@ use leveret_codec::{Frame, FrameKind, Method, REFUSAL, Splitter, put_method};
 use super::error::PerfError;
 use super::uri::Uri;
 use super::wire::{self, ReadBuffer, timed_out};
+use crate::socket;
 
 /// How long the broker may take for one answer, and the TCP connect.
 pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(10);
@@ -237,7 +238,7 @@ fn tcp_connect(uri: &Uri) -> Result<TcpStream, PerfError> {
     for candidate in address.to_socket_addrs().map_err(failed)? {
         match TcpStream::connect_timeout(&candidate, ANSWER_WAIT) {
             Ok(stream) => {
-                wire::prepare(&stream)?;
+                socket::prepare(&stream)?;
                 stream.set_read_timeout(Some(SOCKET_TICK))?;
                 stream.set_write_timeout(Some(ANSWER_WAIT))?;
                 return Ok(stream);

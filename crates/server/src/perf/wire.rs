@@ -1,10 +1,8 @@
 //! Between a blocking socket and the codec: the read buffer, and what a timeout looks like.
 
 use std::io::{self, Read};
-use std::net::TcpStream;
 
 use leveret_codec::{DecodeError, Frame, Method, Splitter, decode_method};
-use socket2::SockRef;
 
 use super::error::PerfError;
 
@@ -69,18 +67,6 @@ impl From<DecodeError> for PerfError {
     fn from(error: DecodeError) -> Self {
         Self::Protocol(error.to_string())
     }
-}
-
-/// Sets what a socket under load needs: no waiting for more to send, and on loopback a congestion
-/// control that does not estimate the bandwidth. BBR, where it is the system's default, mistakes a
-/// peer that waits for a busy core for a slow network, and paces loopback down to a few MB/s.
-pub(super) fn prepare(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    if stream.peer_addr()?.ip().is_loopback() {
-        // Every Linux has it and allows it to everybody; elsewhere the default has to do.
-        let _ = SockRef::from(stream).set_tcp_congestion(b"reno");
-    }
-    Ok(())
 }
 
 /// Whether a blocking read or write only ran into its timeout.

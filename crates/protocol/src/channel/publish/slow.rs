@@ -62,7 +62,9 @@ impl Channel {
         checked: &Checked<'_>,
         context: &mut Context<'_, B>,
     ) -> Result<(), Fault> {
-        let mut scratch = context.shared.scratch.take().unwrap_or_default();
+        let scratch = context.shared.scratch.take();
+        let mut scratch =
+            scratch.unwrap_or_else(|| Box::new(Scratch::new(context.broker.random())));
         let result = self.route_with(message, checked, &mut scratch, context);
         context.shared.scratch = Some(scratch);
         result
@@ -119,7 +121,8 @@ impl Channel {
                 access.topic(&name, key)?;
             }
         }
-        let routable = Routable { routing_keys: &keys, headers: checked.summary.headers };
+        let (headers, properties) = (checked.summary.headers, message.properties);
+        let routable = Routable { routing_keys: &keys, headers, properties };
         access.route(&name, &routable, &mut scratch.routed);
         Ok(())
     }

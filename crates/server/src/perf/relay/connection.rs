@@ -20,6 +20,7 @@ use super::sink::Sink;
 use crate::perf::client::SOCKET_TICK;
 use crate::perf::error::PerfError;
 use crate::perf::wire::{self, ReadBuffer, timed_out};
+use crate::socket;
 
 /// What RabbitMQ offers.
 pub(super) const FRAME_MAX: u32 = 131_072;
@@ -50,7 +51,7 @@ struct Channel {
 impl Connection {
     /// Serves until the client closes, or the relay stops.
     pub(super) fn serve(stream: TcpStream, state: &Arc<State>) -> Result<(), PerfError> {
-        wire::prepare(&stream)?;
+        socket::prepare(&stream)?;
         stream.set_read_timeout(Some(SOCKET_TICK))?;
         stream.set_write_timeout(Some(SOCKET_TICK))?;
         let sink = Arc::new(Sink::new(stream.try_clone()?, Arc::clone(state)));
