@@ -110,7 +110,7 @@ fn megabyte_of_noise(seed: u64) -> Vec<u8> {
 #[test]
 fn noise_instead_of_a_header_is_refused_on_1000_connections() {
     let broker = Broker::start();
-    harmless(&broker, "1 MB of noise on each of 1,000 connections", 16, |broker| {
+    harmless(&broker, "1 MB of noise on each of 1,000 connections", 8, |broker| {
         let mut noise = megabyte_of_noise(1);
         // Not by chance the start of a header.
         noise[0] = b'Z';
@@ -131,7 +131,7 @@ fn noise_instead_of_a_header_is_refused_on_1000_connections() {
 fn noise_after_the_header_ends_the_connection() {
     allow_descriptors();
     let broker = Broker::start();
-    harmless(&broker, "a header and 1 MB of noise on each of 500 connections", 32, |broker| {
+    harmless(&broker, "a header and 1 MB of noise on each of 500 connections", 16, |broker| {
         let noise = megabyte_of_noise(2);
         let mut sockets: Vec<_> = (0..500)
             .map(|_| {
@@ -156,7 +156,7 @@ fn silence_in_the_handshake_is_closed_at_its_deadline() {
     let options = Options::default().set("LEVERET_AMQP_HANDSHAKE_TIMEOUT", "700");
     let broker = Broker::with(&options);
     let limit = Duration::from_secs(if broker.is_own() { 5 } else { 15 });
-    harmless(&broker, "silence at each step of the handshake", 16, |broker| {
+    harmless(&broker, "silence at each step of the handshake", 8, |broker| {
         let login = Login::default();
         let step = |n: usize| {
             let mut client = Client::mute(broker.amqp());
@@ -263,7 +263,7 @@ fn consumer_that_never_reads_holds_up_nobody() {
     let broker = Broker::start();
     // Memory: the messages that the other consumer has not taken yet, at most a window, and what the
     // silent one was given before its socket was full.
-    harmless(&broker, "a consumer that never reads while 100 MB go by", 64, |broker| {
+    harmless(&broker, "a consumer that never reads while 100 MB go by", 32, |broker| {
         let mut publisher = Client::connect(broker);
         publisher.confirms(1);
         publisher.declare(1, "half-deaf");
@@ -272,16 +272,16 @@ fn consumer_that_never_reads_holds_up_nobody() {
         let mut listener = Client::connect(broker);
         listener.consume(1, "half-deaf", "listener", true);
         let reader = std::thread::spawn(move || {
-            let mut last = 0;
+            let (mut last, mut count) = (0, 0);
             while let Some(message) = listener.message_within(1, PATIENCE) {
                 let number = message.number();
                 assert!(number > last, "{number} after {last}");
-                last = number;
+                (last, count) = (number, count + 1);
                 if last == MESSAGES {
                     break;
                 }
             }
-            last
+            (last, count)
         });
         let mut body = vec![7; 1_000];
         let mut message = Outgoing::new("", "half-deaf", "");
@@ -294,8 +294,10 @@ fn consumer_that_never_reads_holds_up_nobody() {
                 publisher.all_confirmed(1, number - 999, 1_000);
             }
         }
-        // Round robin until the silent one's socket is full; from then on everything goes to the other.
-        assert_eq!(reader.join().unwrap(), MESSAGES);
+        // Everything but what the silent one was given before its socket was full: some megabytes.
+        let (last, count) = reader.join().unwrap();
+        assert_eq!(last, MESSAGES);
+        assert!(count > MESSAGES / 4 * 3, "{count}");
         drop(deaf);
         let mut client = Client::connect(broker);
         let gone = queue::Delete { queue: "half-deaf".into(), ..queue::Delete::default() };
@@ -306,7 +308,7 @@ fn consumer_that_never_reads_holds_up_nobody() {
 #[test]
 fn queue_of_a_consumer_that_never_reads_keeps_its_length_limit() {
     let broker = Broker::start();
-    harmless(&broker, "100 MB to a limited queue whose consumer never reads", 64, |broker| {
+    harmless(&broker, "100 MB to a limited queue whose consumer never reads", 32, |broker| {
         let mut client = Client::connect(broker);
         client.confirms(1);
         let limit = arguments([("x-max-length", 1_000.into())]);
@@ -331,7 +333,7 @@ fn queue_of_a_consumer_that_never_reads_keeps_its_length_limit() {
 #[test]
 fn channels_end_at_channel_max() {
     let broker = Broker::start();
-    harmless(&broker, "channels up to channel_max and one more", 32, |broker| {
+    harmless(&broker, "channels up to channel_max and one more", 16, |broker| {
         let mut client = Client::login(broker.amqp(), &Login::default());
         for number in 1..=2047 {
             client.open(number);
@@ -374,7 +376,7 @@ fn unknown_methods_end_the_connection() {
 #[test]
 fn clients_that_die_within_a_publish_leave_nothing() {
     let broker = Broker::start();
-    harmless(&broker, "500 clients that die within a publish of 1 MB", 64, |broker| {
+    harmless(&broker, "500 clients that die within a publish of 1 MB", 32, |broker| {
         let mut watcher = Client::connect(broker);
         watcher.declare(1, "cut-off");
         let mut whole = publish_head(1, "cut-off", 1_000_000);
@@ -400,7 +402,7 @@ fn clients_that_die_within_a_publish_leave_nothing() {
 #[test]
 fn bodies_unlike_their_announcement_end_the_connection() {
     let broker = Broker::start();
-    harmless(&broker, "bodies longer than announced", 16, |broker| {
+    harmless(&broker, "bodies longer than announced", 8, |broker| {
         let mut client = Client::connect(broker);
         client.send_bytes(&publish_head(1, "nowhere", 3));
         client.send_bytes(&frame(FrameKind::BODY, 1, b"four"));
@@ -429,7 +431,7 @@ fn bodies_unlike_their_announcement_end_the_connection() {
 #[test]
 fn a_large_body_that_never_comes_costs_nothing() {
     let broker = Broker::start();
-    harmless(&broker, "2,000 announcements of 10 MB without a body", 32, |broker| {
+    harmless(&broker, "2,000 announcements of 10 MB without a body", 16, |broker| {
         let mut clients: Vec<_> = (0..2).map(|_| Client::connect(broker)).collect();
         for client in &mut clients {
             for number in 2..=1_000 {
@@ -487,7 +489,7 @@ fn empty_things_are_taken_or_named() {
 fn publishes_to_no_exchange_close_the_channel_once() {
     const MESSAGES: u64 = 200_000;
     let broker = Broker::start();
-    harmless(&broker, "200,000 publishes to an exchange that does not exist", 16, |broker| {
+    harmless(&broker, "200,000 publishes to an exchange that does not exist", 8, |broker| {
         let mut client = Client::connect(broker);
         client.open(2);
         let message = Outgoing::new("no-such-exchange", "key", vec![0; 100]);
@@ -507,7 +509,7 @@ fn publishes_to_no_exchange_close_the_channel_once() {
 fn flood_of_queues_goes_with_its_connection() {
     const QUEUES: u64 = 10_000;
     let broker = Broker::start();
-    harmless(&broker, "10,000 exclusive queues declared without waiting", 64, |broker| {
+    harmless(&broker, "10,000 exclusive queues declared without waiting", 32, |broker| {
         let mut client = Client::connect(broker);
         client.set_patience(Duration::from_secs(60));
         for number in 0..QUEUES {
@@ -555,7 +557,7 @@ fn flood_of_heartbeats_is_read_and_forgotten() {
 fn client_that_reads_no_answers_is_not_read_either() {
     const MEGABYTES: usize = 200;
     let broker = Broker::start();
-    harmless(&broker, "calls without end from a client that reads no answer", 32, |broker| {
+    harmless(&broker, "calls without end from a client that reads no answer", 8, |broker| {
         let mut client = Client::connect(broker);
         client.declare(1, "unanswered");
         let passive =
@@ -576,7 +578,7 @@ fn client_that_reads_no_answers_is_not_read_either() {
 #[test]
 fn publisher_that_reads_no_confirms_is_bounded() {
     let broker = Broker::start();
-    harmless(&broker, "1,000,000 publishes whose confirms nobody reads", 64, |broker| {
+    harmless(&broker, "1,000,000 publishes whose confirms nobody reads", 16, |broker| {
         let mut deaf = socket(broker.amqp());
         let mut start = deaf_login();
         let mut out = bytes::BytesMut::new();
@@ -633,7 +635,7 @@ type Violation = (&'static str, Vec<u8>, u16, &'static str);
 #[test]
 fn violations_are_answered_as_rabbitmq_does() {
     let broker = Broker::start();
-    harmless(&broker, "one connection for each violation of the protocol", 16, |broker| {
+    harmless(&broker, "one connection for each violation of the protocol", 8, |broker| {
         let mut wrong = Vec::new();
         for (name, bytes, code, text) in violations() {
             let mut client = Client::connect(broker);
@@ -806,7 +808,7 @@ fn damaged_headers_are_refused_or_forwarded_whole() {
 #[test]
 fn names_and_arguments_of_any_length_are_answered() {
     let broker = Broker::start();
-    harmless(&broker, "long names and a table of 120 kB", 16, |broker| {
+    harmless(&broker, "long names and a table of 120 kB", 8, |broker| {
         let mut client = Client::connect(broker);
         let long = "n".repeat(255);
         let declare = queue::Declare {
