@@ -7,7 +7,7 @@ use crate::process;
 
 /// The programs, each an example of the crate whose parsers it feeds. Their one argument is the
 /// number of seconds.
-const PROGRAMS: [&str; 1] = ["fuzz_smoke"];
+const PROGRAMS: [&str; 2] = ["fuzz_smoke", "fuzz_connections"];
 
 #[derive(Args)]
 pub(crate) struct Options {
