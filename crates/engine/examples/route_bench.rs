@@ -6,8 +6,8 @@
 use leveret_codec::{Table, TableView, Value};
 use leveret_engine::command::VhostSpec;
 use leveret_engine::{
-    BindingSpec, Command, ConnectionId, Destination, QueueDeclare, Routable, Routed, Timestamp,
-    Topology, TopologyConfig,
+    BindingSpec, Command, ConnectionId, Destination, Passage, QueueDeclare, Routable, Routed,
+    Timestamp, Topology, TopologyConfig,
 };
 use std::hint::black_box;
 
@@ -82,12 +82,13 @@ fn time(n: usize, mut call: impl FnMut(usize)) -> f64 {
 
 fn time_routes(topology: &Topology, name: &str, exchange: &str, messages: &[(String, Vec<u8>)]) {
     let Some(vhost) = topology.vhost("/") else { return };
-    let (mut out, mut reached, mut calls) = (Routed::new(), 0, 0);
+    let (mut out, mut reached, mut calls) = (Routed::new(0), 0, 0);
     let ns = time(messages.len(), |i| {
         let Some((key, headers)) = messages.get(i) else { return };
         let headers = Some(TableView::new(headers));
         let keys: &[&[u8]] = &[key.as_bytes()];
-        vhost.route(exchange, &Routable { routing_keys: keys, headers }, &mut out);
+        let message = Routable { headers, ..Routable::by_keys(keys) };
+        vhost.route(exchange, &message, |_| Passage::Route, &mut out);
         reached += black_box(&out).queues().len();
         calls += 1;
     });

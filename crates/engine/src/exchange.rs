@@ -1,9 +1,19 @@
 //! Exchanges: what they are, and for each type how it finds the destinations of a message. A type
 //! is a variant of [`ExchangeKind`] and of [`Index`], and a module.
 
+pub(crate) mod check;
+pub(crate) mod consistent_hash;
+mod deduplication;
+pub mod delay;
 pub(crate) mod direct;
 pub(crate) mod fanout;
+pub(crate) mod hash;
 pub(crate) mod headers;
+pub(crate) mod history;
+pub(crate) mod kept;
+pub(crate) mod modulus_hash;
+pub(crate) mod random;
+pub(crate) mod state;
 pub(crate) mod targets;
 pub(crate) mod topic;
 
@@ -15,7 +25,11 @@ use leveret_codec::Table;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
+pub use deduplication::SeenKeys;
+pub use history::History;
 pub(crate) use index::Index;
+pub use kept::Kept;
+pub use state::{ExchangeState, Passage};
 
 /// The type of an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -28,11 +42,37 @@ pub enum ExchangeKind {
     Headers,
     /// By patterns of words.
     Topic,
+    /// To one destination, by a hash of the key or of a header, in proportion to weights.
+    ConsistentHash,
+    /// Once the time that a header names has passed, as an exchange of another type.
+    DelayedMessage,
+    /// To the destination of one binding, chosen at random among those on the publisher's node.
+    LocalRandom,
+    /// To every binding, unless the exchange has seen a header of the message before.
+    Deduplication,
+    /// To one destination, by a hash of the keys.
+    ModulusHash,
+    /// To the destination of one binding, chosen at random.
+    Random,
+    /// To every binding, and the last messages to every new binding.
+    RecentHistory,
 }
 
 impl ExchangeKind {
     /// Every type, in the order RabbitMQ lists them.
-    pub const ALL: [Self; 4] = [Self::Direct, Self::Fanout, Self::Headers, Self::Topic];
+    pub const ALL: [Self; 11] = [
+        Self::Direct,
+        Self::Fanout,
+        Self::Headers,
+        Self::Topic,
+        Self::ConsistentHash,
+        Self::DelayedMessage,
+        Self::LocalRandom,
+        Self::Deduplication,
+        Self::ModulusHash,
+        Self::Random,
+        Self::RecentHistory,
+    ];
 
     /// The name on the wire.
     #[must_use]
@@ -42,6 +82,13 @@ impl ExchangeKind {
             Self::Fanout => "fanout",
             Self::Headers => "headers",
             Self::Topic => "topic",
+            Self::ConsistentHash => "x-consistent-hash",
+            Self::DelayedMessage => "x-delayed-message",
+            Self::LocalRandom => "x-local-random",
+            Self::Deduplication => "x-message-deduplication",
+            Self::ModulusHash => "x-modulus-hash",
+            Self::Random => "x-random",
+            Self::RecentHistory => "x-recent-history",
         }
     }
 
@@ -49,6 +96,12 @@ impl ExchangeKind {
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Whether exchanges of this type keep something between messages: an [`ExchangeState`].
+    #[must_use]
+    pub fn keeps_state(self) -> bool {
+        matches!(self, Self::DelayedMessage | Self::Deduplication | Self::RecentHistory)
     }
 }
 

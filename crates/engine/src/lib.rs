@@ -47,7 +47,7 @@ pub use auth::{PeerAddress, Resource, User};
 pub use command::{
     Applied, BindingSpec, Change, Command, Destination, ExchangeDeclare, Outcome, QueueDeclare,
 };
-pub use exchange::{Exchange, ExchangeKind};
+pub use exchange::{Exchange, ExchangeKind, ExchangeState, Passage};
 pub use parameter::ParameterValue;
 pub use policy::Policy;
 pub use queue_meta::QueueMeta;

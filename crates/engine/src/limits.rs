@@ -33,6 +33,24 @@ pub const REGEX_BYTES_MAX: usize = 1 << 20;
 /// Bytes of a pattern as a person writes it; beyond it compiling takes noticeable time.
 pub const PATTERN_BYTES_MAX: usize = 4096;
 
+/// Bytes of memory of the history of one exchange: more is what queues are for.
+pub const HISTORY_BYTES_MAX: usize = 64 << 20;
+
+/// Deduplication headers that one exchange remembers, whatever it is declared with: at about a
+/// hundred bytes each a gigabyte.
+pub const SEEN_KEYS_MAX: usize = 10_000_000;
+
+/// Messages that one delayed message exchange holds. Each costs about three hundred bytes besides
+/// its own.
+pub const DELAYED_MESSAGES_MAX: usize = 10_000_000;
+
+/// Bytes of memory of the messages that one delayed message exchange holds. The memory alarm
+/// usually stops publishers before.
+pub const DELAYED_BYTES_MAX: usize = 4 << 30;
+
+/// The longest delay of a message, RabbitMQ's: about 49 days.
+pub const DELAY_MS_MAX: u64 = 0xFFFF_FFFF;
+
 /// What a person may set, for the whole node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopologyLimits {

@@ -4,10 +4,12 @@
 //! nothing hands the message to its alternate exchange.
 // rabbitmq: 2.7 routing, alternate exchange
 
+use crate::exchange::hash;
 use crate::exchange::targets::Target;
 use crate::exchange::topic::TopicScratch;
 use crate::ids::QueueId;
-use leveret_codec::TableView;
+use crate::record::Record;
+use leveret_codec::{Properties, TableView};
 
 /// What routing looks at in a message.
 #[derive(Clone, Copy, Debug)]
@@ -16,14 +18,34 @@ pub struct Routable<'a> {
     pub routing_keys: &'a [&'a [u8]],
     /// The headers.
     pub headers: Option<TableView<'a>>,
+    /// Property flags and values as received, the headers among them.
+    pub properties: &'a [u8],
+}
+
+impl<'a> Routable<'a> {
+    /// A message without properties.
+    #[must_use]
+    pub fn by_keys(routing_keys: &'a [&'a [u8]]) -> Self {
+        Self { routing_keys, headers: None, properties: &[] }
+    }
+
+    /// A message that is in a block.
+    #[must_use]
+    pub fn of_record(record: &Record<'a>, routing_keys: &'a [&'a [u8]]) -> Self {
+        let properties = record.properties();
+        Self { routing_keys, headers: Properties::new(properties).headers(), properties }
+    }
 }
 
 /// Where a message goes; also the scratch of routing, to be used again and again.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Routed {
     queues: Vec<QueueId>,
     slots: Vec<u32>,
     by_key_alone: bool,
+    refused: bool,
+    /// What the next exchange that chooses at random goes by.
+    random: u64,
     pub(crate) targets: Vec<Target>,
     pub(crate) topic: TopicScratch,
     /// Exchanges in the order they were found, each once.
@@ -35,10 +57,21 @@ pub struct Routed {
 }
 
 impl Routed {
-    /// An empty scratch.
+    /// An empty scratch. Exchanges that choose at random do so by what follows from `seed`.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(seed: u64) -> Self {
+        Self {
+            queues: Vec::new(),
+            slots: Vec::new(),
+            by_key_alone: true,
+            refused: false,
+            random: seed,
+            targets: Vec::new(),
+            topic: TopicScratch::default(),
+            visited: Vec::new(),
+            seen: Vec::new(),
+            repeated: false,
+        }
     }
 
     /// The queues, each once, in no particular order.
@@ -60,6 +93,16 @@ impl Routed {
         self.by_key_alone
     }
 
+    /// Whether an exchange on the way had no room to keep the message: it is not to be confirmed.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.refused
+    }
+
+    pub(crate) fn refuse(&mut self) {
+        self.refused = true;
+    }
+
     pub(crate) fn slots(&self) -> &[u32] {
         &self.slots
     }
@@ -76,11 +119,18 @@ impl Routed {
         self.visited.clear();
         self.visited.push(exchange);
         self.by_key_alone = true;
+        self.refused = false;
         self.repeated = false;
     }
 
-    pub(crate) fn depends_on_headers(&mut self) {
+    pub(crate) fn depends_on_more_than_keys(&mut self) {
         self.by_key_alone = false;
+    }
+
+    /// A random number, another every time (SplitMix64).
+    pub(crate) fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        hash::mix(self.random)
     }
 
     pub(crate) fn visited(&self, position: usize) -> Option<u32> {

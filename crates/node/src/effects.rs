@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use leveret_engine::{
-    Block, ChannelKey, ConnectionId, DeadLetter, Effects, Incoming, Queue, QueueId, Republished,
-    Routable, Routed, SettleOutcome, Settled, Timestamp,
+    Block, ChannelKey, ConnectionId, DeadLetter, Effects, Exchange, Incoming, Queue, QueueId,
+    QueueMeta, Routable, Routed, SettleOutcome, Settled, Timestamp,
 };
 use leveret_protocol::Event;
 use smallvec::SmallVec;
@@ -15,6 +15,7 @@ use smallvec::SmallVec;
 use crate::mailbox::Ready;
 use crate::node::Node;
 use crate::queues::QueueCell;
+use crate::timers::Timed;
 
 /// What one turn of a connection (or of the timers) brings about beyond the queue it touches.
 pub(crate) struct Scope<'a> {
@@ -81,7 +82,7 @@ impl Node {
             let result = work(&mut queue, &mut scope.fx);
             (result, queue.next_deadline())
         };
-        self.timers.arm(cell, deadline);
+        self.timers.arm(Timed::Queue(cell.id), &cell.armed, deadline);
         self.carry_out(cell, scope);
         result
     }
@@ -129,33 +130,58 @@ impl Node {
     }
 
     fn dead_letter(&self, dead: &DeadLetter, scope: &mut Scope<'_>) {
-        let now = scope.now;
-        for letter in dead.republish(now) {
-            for queue in self.dead_letter_targets(dead, &letter) {
-                let Some(cell) = self.queues.get(queue) else { continue };
-                let mut block = Block::new();
-                letter.push_to(&mut block);
-                let incoming = Incoming { block, confirms: SmallVec::new() };
-                self.with_queue(&cell, scope, |queue, fx| queue.publish(incoming, now, fx));
-            }
+        for letter in dead.republish(scope.now) {
+            let mut block = Block::new();
+            letter.push_to(&mut block);
+            let keys = letter.routing_keys();
+            let message = Unsent { exchange: letter.exchange(), keys: &keys, block: &block };
+            self.send(&dead.vhost, &message, |queue| !letter.is_cycle(&queue.name), scope);
         }
     }
 
-    /// The queues that a dead letter goes to: none when its exchange is missing or leads nowhere.
-    fn dead_letter_targets(
+    /// Publishes a message that no client sent to the queues that it reaches and that are `wanted`: to none when its
+    /// exchange is missing or leads nowhere.
+    pub(crate) fn send(
         &self,
-        dead: &DeadLetter,
-        letter: &Republished<'_>,
+        vhost: &str,
+        message: &Unsent<'_>,
+        wanted: impl Fn(&QueueMeta) -> bool,
+        scope: &mut Scope<'_>,
+    ) {
+        let now = scope.now;
+        for queue in self.targets(vhost, message, wanted, now) {
+            let Some(cell) = self.queues.get(queue) else { continue };
+            let incoming = Incoming { block: message.block.clone(), confirms: SmallVec::new() };
+            self.with_queue(&cell, scope, |queue, fx| queue.publish(incoming, now, fx));
+        }
+    }
+
+    fn targets(
+        &self,
+        vhost: &str,
+        message: &Unsent<'_>,
+        wanted: impl Fn(&QueueMeta) -> bool,
+        now: Timestamp,
     ) -> SmallVec<[QueueId; 2]> {
         let topology = self.topology.read();
-        let Some(vhost) = topology.vhost(&dead.vhost) else { return SmallVec::new() };
-        let keys = letter.routing_keys();
-        let message = Routable { routing_keys: &keys, headers: letter.headers() };
-        let mut routed = Routed::default();
-        vhost.route(letter.exchange(), &message, &mut routed);
-        let targets = vhost.routed(&routed).filter(|queue| !letter.is_cycle(&queue.name));
+        let Some(vhost) = topology.vhost(vhost) else { return SmallVec::new() };
+        let routable = Routable::of_record(&message.block.record(0), message.keys);
+        let mut routed = Routed::new(self.random_seed());
+        let pass = |exchange: &Exchange| {
+            self.pass(exchange, routable.properties, now, || message.block.clone())
+        };
+        vhost.route(message.exchange, &routable, pass, &mut routed);
+        let targets = vhost.routed(&routed).filter(|queue| wanted(queue));
         targets.map(|queue| queue.id).collect()
     }
+}
+
+/// A message that no client sent: a dead letter, a delayed message, a copy for the firehose.
+pub(crate) struct Unsent<'a> {
+    pub(crate) exchange: &'a str,
+    pub(crate) keys: &'a [&'a [u8]],
+    /// Its one record.
+    pub(crate) block: &'a Block,
 }
 
 fn post(node: &Node, own: &mut Option<(ConnectionId, &mut Own)>, to: ConnectionId, event: Event) {

@@ -22,6 +22,7 @@ mod admission;
 mod connections;
 mod counters;
 mod effects;
+mod exchanges;
 mod mailbox;
 mod node;
 mod pending;

@@ -15,10 +15,11 @@ use crate::admission::Admission;
 use crate::connections::{ConnectionTable, Handle};
 use crate::counters::Retired;
 use crate::effects::Scope;
+use crate::exchanges::ExchangeTable;
 use crate::queues::QueueTable;
 use crate::replies::Replies;
 use crate::session::Session;
-use crate::timers::Timers;
+use crate::timers::{Timed, Timers};
 use crate::views::Endpoints;
 
 /// What a node is made with.
@@ -40,6 +41,7 @@ pub struct Node {
     pub(crate) topology: RwLock<Topology>,
     routing_version: Arc<AtomicU64>,
     pub(crate) queues: QueueTable,
+    pub(crate) exchanges: ExchangeTable,
     pub(crate) connections: ConnectionTable,
     pub(crate) admission: Admission,
     pub(crate) replies: Replies,
@@ -82,6 +84,7 @@ impl Node {
             routing_version: topology.routing_version(),
             topology: RwLock::new(topology),
             queues: QueueTable::default(),
+            exchanges: ExchangeTable::default(),
             connections: ConnectionTable::default(),
             admission: Admission::new(config.connection_max),
             replies: Replies::default(),
@@ -127,15 +130,23 @@ impl Node {
         self.timers.next(waker)
     }
 
-    /// Looks at the queues whose time has come: messages expire, unused queues go.
+    /// Looks at what has its time: messages expire, delayed ones reach their queues, unused queues go.
     pub fn tick(&self, now: Timestamp) {
-        for id in self.timers.due(now) {
-            let Some(cell) = self.queues.get(id) else { continue };
-            cell.armed.store(u64::MAX, Ordering::Relaxed);
+        for timed in self.timers.due(now) {
             let mut scope = Scope::new(now);
-            self.with_queue(&cell, &mut scope, |queue, fx| queue.tick(now, fx));
+            match timed {
+                Timed::Queue(id) => self.tick_queue(id, &mut scope),
+                Timed::Exchange(id) => self.release_delayed(id, &mut scope),
+            }
             self.finish(&mut scope);
         }
+    }
+
+    fn tick_queue(&self, id: QueueId, scope: &mut Scope<'_>) {
+        let Some(cell) = self.queues.get(id) else { return };
+        cell.armed.store(u64::MAX, Ordering::Relaxed);
+        let now = scope.now;
+        self.with_queue(&cell, scope, |queue, fx| queue.tick(now, fx));
     }
 
     /// Raises or clears the resource alarm: publishers are blocked while there is a reason, such as `low on memory`.
@@ -175,6 +186,11 @@ impl Node {
         let mut bytes = [0; 16];
         self.random.lock().fill_bytes(&mut bytes);
         bytes
+    }
+
+    /// A number to start a generator with.
+    pub(crate) fn random_seed(&self) -> u64 {
+        self.random.lock().next_u64()
     }
 
     /// Proposes a change of the topology. `Some` is the outcome; with `None` it is told to `done`, later.

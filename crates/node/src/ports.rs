@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use leveret_cluster::Proposed;
 use leveret_engine::{
-    Block, BrokerError, ChannelKey, Command, ConsumerId, ConsumerSpec, Effects, NewRecord, Queue,
-    QueueId, QueueMeta, ResourceName, Settle, Timestamp, Topology,
+    Block, BrokerError, ChannelKey, Command, ConsumerId, ConsumerSpec, Effects, Exchange,
+    NewRecord, Passage, Queue, QueueId, QueueMeta, ResourceName, Settle, Timestamp, Topology,
 };
 use leveret_protocol::{Answer, Broker, Call, Counts, Event};
 use parking_lot::RwLockReadGuard;
@@ -152,6 +152,14 @@ impl Broker for Ports<'_, '_> {
                 }
             }
         }
+    }
+
+    fn pass(&self, exchange: &Exchange, record: &NewRecord<'_>) -> Passage {
+        self.node.pass(exchange, record.properties, self.scope.now, || {
+            let mut block = Block::with_capacity(record.stored_len(), 1);
+            block.push(record);
+            block
+        })
     }
 
     fn settle(&mut self, queue: QueueId, settle: Settle) {

@@ -9,6 +9,7 @@ use leveret_protocol::{Declared, Event};
 
 use crate::connections::Shape;
 use crate::effects::Scope;
+use crate::exchanges::Replay;
 use crate::node::Node;
 use crate::queues::QueueCell;
 
@@ -17,6 +18,7 @@ enum Aftermath {
     Close(Arc<QueueCell>),
     Reset(Arc<QueueMeta>),
     Disconnect { who: Who, text: String },
+    Replay(Replay),
 }
 
 enum Who {
@@ -29,8 +31,13 @@ impl StateMachine for Node {
         let (outcome, aftermath) = {
             let mut topology = self.topology.write();
             let applied = topology.apply(command, now)?;
-            let aftermath: Vec<_> =
+            let mut aftermath: Vec<_> =
                 applied.changes.into_iter().filter_map(|change| self.note(change, now)).collect();
+            if let (Command::Bind(spec), Outcome::Bound { created: true }) =
+                (command, &applied.outcome)
+            {
+                aftermath.extend(self.replay_of(&topology, spec).map(Aftermath::Replay));
+            }
             (applied.outcome, aftermath)
         };
         for rest in aftermath {
@@ -41,12 +48,15 @@ impl StateMachine for Node {
 }
 
 impl Node {
-    /// Makes the queues that the topology begins with.
+    /// Makes the queues, and what exchanges keep, that the topology begins with.
     pub(crate) fn open_queues(&self, now: Timestamp) {
         let topology = self.topology.read();
         for vhost in topology.vhosts() {
             for queue in vhost.queues() {
                 self.queues.add(queue, now);
+            }
+            for exchange in vhost.exchanges() {
+                self.exchanges.add(exchange);
             }
         }
     }
@@ -81,6 +91,14 @@ impl Node {
             }
             Change::QueueRemoved(queue) => self.queues.remove(queue.id).map(Aftermath::Close),
             Change::QueueChanged(queue) => Some(Aftermath::Reset(queue)),
+            Change::ExchangeAdded(exchange) => {
+                self.exchanges.add(&exchange);
+                None
+            }
+            Change::ExchangeRemoved(exchange) => {
+                self.exchanges.remove(&exchange);
+                None
+            }
             Change::VhostRemoved(name) => {
                 let text = format!("vhost '{name}' is deleted");
                 Some(Aftermath::Disconnect { who: Who::Vhost(name), text })
@@ -107,6 +125,7 @@ impl Node {
                     });
                 }
             }
+            Aftermath::Replay(replay) => self.replay(&replay, &mut scope),
             Aftermath::Disconnect { who, text } => {
                 self.close_where(&text, |shape| match &who {
                     Who::Vhost(name) => shape.connection.vhost == *name,

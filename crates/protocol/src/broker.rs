@@ -7,8 +7,8 @@ use std::sync::Arc;
 use leveret_codec::ReplyCode;
 use leveret_engine::command::Outcome;
 use leveret_engine::{
-    Block, BrokerError, ChannelKey, Command, ConsumerId, ConsumerSpec, Delivery, NewRecord,
-    QueueDeclare, QueueId, QueueMeta, Settle, Settled, Topology,
+    Block, BrokerError, ChannelKey, Command, ConsumerId, ConsumerSpec, Delivery, Exchange,
+    NewRecord, Passage, QueueDeclare, QueueId, QueueMeta, Settle, Settled, Topology,
 };
 
 /// A node, as one connection sees it. All methods return at once; none blocks.
@@ -40,6 +40,10 @@ pub trait Broker {
         record: &NewRecord<'_>,
         confirm: Option<(ChannelKey, u64)>,
     );
+
+    /// Asks an exchange that keeps something of its messages whether it lets this one through. Called
+    /// while a message is routed.
+    fn pass(&self, exchange: &Exchange, record: &NewRecord<'_>) -> Passage;
 
     /// Acks, returns or rejects what was delivered.
     fn settle(&mut self, queue: QueueId, settle: Settle);

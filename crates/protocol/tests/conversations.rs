@@ -9,6 +9,7 @@ mod close;
 mod confirm;
 mod consume;
 mod declare;
+mod exchanges;
 mod framing;
 mod handshake;
 mod heartbeat;

@@ -90,6 +90,11 @@ pub enum ArgumentError {
         /// As an Erlang term.
         value: Arc<str>,
     },
+    /// An argument or binding key that the type of the exchange refuses.
+    ExchangeType(
+        /// The type's own words.
+        Arc<str>,
+    ),
 }
 
 impl ArgumentError {

@@ -220,6 +220,7 @@ fn argument(error: &ArgumentError) -> String {
         ArgumentError::MatchType { found, value } => {
             format!("Invalid x-match field type {found} (value {value}); expected longstr")
         }
+        ArgumentError::ExchangeType(words) => words.to_string(),
     }
 }
 

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn a_scratch_forgets_the_last_message() {
     let ids: Vec<_> = (0..200).map(QueueId).collect();
-    let mut routed = Routed::new();
+    let mut routed = Routed::new(0);
     for round in 0..3 {
         routed.start(150);
         for exchange in [150, 3, 3, 70, 150] {
@@ -21,7 +21,7 @@ fn a_scratch_forgets_the_last_message() {
         assert_eq!(routed.queues(), [QueueId(5), QueueId(199)]);
         assert_eq!(routed.visited(3), Some(9));
         assert!(routed.by_key_alone());
-        routed.depends_on_headers();
+        routed.depends_on_more_than_keys();
     }
     routed.nothing();
     assert!(routed.is_empty());

@@ -4,7 +4,7 @@ use super::vhost::Vhost;
 use super::{Changes, Topology};
 use crate::command::{BindingSpec, Change, Destination, Outcome};
 use crate::error::{BrokerError, ResourceName};
-use crate::exchange::Index;
+use crate::exchange::check::{self, BindingCheck};
 use crate::exchange::targets::Target;
 use crate::slab::Slab;
 use foldhash::HashMap;
@@ -142,7 +142,7 @@ impl Vhost {
         }
         let Identity { source, target, .. } = identity;
         let Some(from) = self.exchanges.at_mut(source) else { return false };
-        let number = from.index.add(&identity.key, &spec.arguments, target);
+        let number = from.index.add(spec, target);
         let at_source = from.outgoing.len() as u32;
         let at_target = self.incoming_mut(target).map_or(0, |list| list.len() as u32);
         let entry = BindingEntry { identity: identity.clone(), number, at_source, at_target };
@@ -237,16 +237,18 @@ impl Topology {
         let Some(source) = vhost.exchange(&spec.source) else {
             return missing(ResourceName::exchange(&spec.vhost, spec.source.clone()));
         };
-        match &spec.destination {
+        let queue = match &spec.destination {
             Destination::Exchange(name) if vhost.exchange(name).is_none() => {
                 return missing(ResourceName::exchange(&spec.vhost, name.clone()));
             }
-            Destination::Queue(name) if vhost.queue(name).is_none() => {
-                return missing(ResourceName::queue(&spec.vhost, name.clone()));
-            }
-            Destination::Exchange(_) | Destination::Queue(_) => {}
-        }
-        Index::check(source.kind, &spec.arguments)?;
+            Destination::Exchange(_) => None,
+            Destination::Queue(name) => match vhost.queue(name) {
+                Some(queue) => Some(queue.kind),
+                None => return missing(ResourceName::queue(&spec.vhost, name.clone())),
+            },
+        };
+        let binding = BindingCheck { key: &spec.key, arguments: &spec.arguments, queue };
+        check::binding(source, binding)?;
         Ok(vhost.has_binding(spec))
     }
 

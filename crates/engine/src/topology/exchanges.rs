@@ -6,7 +6,7 @@ use super::{Changes, Topology};
 use crate::arguments::{compare_flag, compare_table_value, compare_word};
 use crate::command::{Change, ExchangeDeclare, Outcome};
 use crate::error::{ArgumentError, BrokerError, ResourceKind, ResourceName};
-use crate::exchange::{Exchange, ExchangeKind, Index};
+use crate::exchange::{Exchange, ExchangeKind, Index, check};
 use crate::names;
 use crate::policy::Policy;
 use leveret_codec::{Table, Value};
@@ -60,9 +60,15 @@ impl Vhost {
 
     fn add_exchange(&mut self, meta: Exchange) -> Arc<Exchange> {
         let meta = Arc::new(meta);
-        let index = if meta.is_default() { Index::ByName } else { Index::new(meta.kind) };
-        let (outgoing, incoming) = (Vec::new(), Vec::new());
-        let entry = ExchangeEntry { meta: meta.clone(), index, outgoing, incoming };
+        let index =
+            if meta.is_default() { Index::ByName } else { Index::new(meta.kind, &meta.arguments) };
+        let entry = ExchangeEntry {
+            meta: meta.clone(),
+            index,
+            keeps_state: meta.kind.keeps_state(),
+            outgoing: Vec::new(),
+            incoming: Vec::new(),
+        };
         self.exchanges.insert(meta.name.clone(), entry);
         meta
     }
@@ -101,7 +107,7 @@ impl Topology {
         if declare.name.is_empty() {
             return Err(BrokerError::DefaultExchange);
         }
-        exchange_kind(&declare.kind)?;
+        let kind = exchange_kind(&declare.kind)?;
         let vhost = self.known_vhost(&declare.vhost)?;
         if let Some(exchange) = vhost.exchange(&declare.name) {
             equivalent(exchange, declare)?;
@@ -109,7 +115,10 @@ impl Topology {
         }
         names::check(ResourceKind::Exchange, &declare.vhost, &declare.name)?;
         match declare.arguments.get(ALTERNATE) {
-            None | Some(Value::LongString(_)) => Ok(Examined::Absent),
+            None | Some(Value::LongString(_)) => {
+                check::declare(kind, &declare.arguments)?;
+                Ok(Examined::Absent)
+            }
             Some(other) => {
                 let resource = ResourceName::exchange(&declare.vhost, declare.name.clone());
                 let error = ArgumentError::wrong_type(other.kind(), ALTERNATE, resource);

@@ -14,6 +14,7 @@ use crate::command::{
     BindingSpec, Destination, ExchangeDeclare, PermissionSpec, PolicySpec, QueueDeclare, UserSpec,
     VhostLimit, VhostSpec,
 };
+use crate::exchange::Passage;
 use crate::queue_meta::QueueMeta;
 use crate::router::{Routable, Routed};
 use crate::settings::QueueKind;
@@ -134,8 +135,9 @@ impl Topology {
         let keys: Vec<_> = keys.iter().map(|key| key.as_bytes()).collect();
         let bytes = headers.to_bytes();
         let headers = Some(leveret_codec::TableView::new(&bytes));
-        let (vhost, mut out) = (self.vhost("/").unwrap(), Routed::new());
-        vhost.route(exchange, &Routable { routing_keys: &keys, headers }, &mut out);
+        let (vhost, mut out) = (self.vhost("/").unwrap(), Routed::new(0));
+        let message = Routable { headers, ..Routable::by_keys(&keys) };
+        vhost.route(exchange, &message, |_| Passage::Route, &mut out);
         let mut names: Vec<_> = vhost.routed(&out).map(|queue| queue.name.to_string()).collect();
         let by_id: Vec<_> =
             out.queues().iter().map(|id| self.queue_by_id(*id).unwrap().name.to_string()).collect();

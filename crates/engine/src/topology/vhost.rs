@@ -6,7 +6,7 @@ mod names;
 use super::bindings::Bindings;
 use crate::auth::{Permissions, TopicPermissions};
 use crate::exchange::targets::Target;
-use crate::exchange::{Exchange, Index};
+use crate::exchange::{Exchange, Index, Passage};
 use crate::ids::QueueId;
 use crate::parameter::ParameterValue;
 use crate::policy::{Policy, PolicySet};
@@ -76,6 +76,8 @@ pub(super) struct QueueEntry {
 pub(super) struct ExchangeEntry {
     pub(super) meta: Arc<Exchange>,
     pub(super) index: Index,
+    /// Whether it is asked before it routes a message.
+    pub(super) keeps_state: bool,
     pub(super) outgoing: Vec<u32>,
     pub(super) incoming: Vec<u32>,
 }
@@ -214,8 +216,15 @@ impl Vhost {
         self.topic_permissions.get(user)?.get(exchange)
     }
 
-    /// Finds the queues of a message; false if there is no such exchange.
-    pub fn route(&self, exchange: &str, message: &Routable<'_>, out: &mut Routed) -> bool {
+    /// Finds the queues of a message; false if there is no such exchange. Exchanges that keep
+    /// something of their messages are asked through `pass` whether they let it through.
+    pub fn route(
+        &self,
+        exchange: &str,
+        message: &Routable<'_>,
+        mut pass: impl FnMut(&Exchange) -> Passage,
+        out: &mut Routed,
+    ) -> bool {
         let Some(first) = self.exchanges.slot(exchange) else {
             out.nothing();
             return false;
@@ -223,25 +232,39 @@ impl Vhost {
         out.start(first);
         let mut position = 0;
         while let Some(exchange) = out.visited(position) {
-            self.route_through(exchange, message, out);
+            self.route_through(exchange, message, &mut pass, out);
             position += 1;
         }
         out.finish(&self.queue_ids);
         true
     }
 
-    fn route_through(&self, exchange: u32, message: &Routable<'_>, out: &mut Routed) {
+    fn route_through(
+        &self,
+        exchange: u32,
+        message: &Routable<'_>,
+        pass: &mut impl FnMut(&Exchange) -> Passage,
+        out: &mut Routed,
+    ) {
         let Some(entry) = self.exchanges.at(exchange) else { return };
         if !entry.index.by_key_alone() {
-            out.depends_on_headers();
+            out.depends_on_more_than_keys();
         }
         out.targets.clear();
-        let repeated = if let Index::ByName = entry.index {
+        let repeated = if entry.keeps_state {
+            out.depends_on_more_than_keys();
+            match pass(&entry.meta) {
+                Passage::Route => entry.index.route(message, out),
+                Passage::Duplicate => false,
+                Passage::Held => return,
+                Passage::Refused => return out.refuse(),
+            }
+        } else if let Index::ByName = entry.index {
             let queue = |key: &&[u8]| self.queues.slot(key).map(Target::queue);
             out.targets.extend(message.routing_keys.iter().filter_map(queue));
             message.routing_keys.len() > 1
         } else {
-            entry.index.route(message, &mut out.topic, &mut out.targets)
+            entry.index.route(message, out)
         };
         if !out.targets.is_empty() {
             out.accept(repeated);

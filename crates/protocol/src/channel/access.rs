@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use leveret_engine::{
-    BrokerError, Exchange, Permission, QueueMeta, Resource, ResourceName, Routable, Routed,
-    Topology, User, Vhost,
+    BrokerError, Exchange, Passage, Permission, QueueMeta, Resource, ResourceName, Routable,
+    Routed, Topology, User, Vhost,
 };
 
 use crate::connection::shared::{Context, Shared};
@@ -70,9 +70,15 @@ impl<'a> Access<'a> {
         Ok(queue.clone())
     }
 
-    pub(crate) fn route(&self, exchange: &str, message: &Routable<'_>, out: &mut Routed) {
+    pub(crate) fn route(
+        &self,
+        exchange: &str,
+        message: &Routable<'_>,
+        pass: impl FnMut(&Exchange) -> Passage,
+        out: &mut Routed,
+    ) {
         if let Some(vhost) = self.here() {
-            vhost.route(exchange, message, out);
+            vhost.route(exchange, message, pass, out);
         }
     }
 }

@@ -58,6 +58,12 @@ impl Confirms {
         tag
     }
 
+    /// Gives the next publish its tag and refuses it.
+    pub(crate) fn refuse(&mut self) {
+        self.published += 1;
+        self.nacked.push(self.published);
+    }
+
     /// How many publishes wait for a queue.
     pub(crate) fn outstanding(&self) -> u64 {
         self.outstanding.len()

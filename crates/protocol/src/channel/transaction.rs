@@ -45,6 +45,11 @@ impl Transaction {
         self.keep(record, Pending { targets, returned, reply: None });
     }
 
+    /// A message was refused; the commit fails.
+    pub(crate) fn refuse(&mut self) {
+        self.refused = true;
+    }
+
     /// Keeps a message for a direct reply-to consumer.
     pub(crate) fn reply(&mut self, record: &NewRecord<'_>, token: &str) {
         let reply = Some(Box::from(token));
@@ -133,6 +138,9 @@ impl Channel {
         };
         if slot.too_large {
             return Err(ChannelError::TransactionTooLarge.into());
+        }
+        if slot.refused {
+            return Err(ChannelError::PartialTx.into());
         }
         let transaction = std::mem::take(slot);
         let mut confirms = Confirms::default();

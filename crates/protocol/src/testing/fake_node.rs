@@ -1,6 +1,7 @@
 //! A node without threads, disk or peers: real topology, real queues, and a switch that makes its
 //! answers come later.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -8,11 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use leveret_engine::auth::{HashAlgorithm, PasswordHash};
 use leveret_engine::command::{Change, Outcome};
+use leveret_engine::exchange::Kept;
 use leveret_engine::topology::default_commands;
 use leveret_engine::{
-    Block, BrokerError, Budget, ChannelKey, Command, ConfirmRun, ConnectionId, ConnectionLimit,
-    ConsumerId, DeadLetter, Delivery, Effects, Incoming, NewRecord, Queue, QueueId, ResourceName,
-    Routable, Routed, SeqRange, Settle, Settled, Settlement, Timestamp, Topology, TopologyConfig,
+    BindingSpec, Block, BrokerError, Budget, ChannelKey, Command, ConfirmRun, ConnectionId,
+    ConnectionLimit, ConsumerId, DeadLetter, Delivery, Destination, Effects, Exchange,
+    ExchangeState, Incoming, NewRecord, Passage, Queue, QueueId, ResourceName, Routable, Routed,
+    SeqRange, Settle, Settled, Settlement, Timestamp, Topology, TopologyConfig,
 };
 
 use crate::{Answer, Broker, Call, Counts, Declared, Event};
@@ -33,6 +36,8 @@ pub struct FakeNode {
     topology: Topology,
     version: Arc<AtomicU64>,
     queues: BTreeMap<QueueId, Queue>,
+    /// By vhost and name.
+    exchanges: BTreeMap<(Arc<str>, Arc<str>), RefCell<ExchangeState>>,
     incoming: BTreeMap<QueueId, Incoming>,
     settles: BTreeMap<QueueId, Vec<Settle>>,
     replies: BTreeMap<Arc<str>, ChannelKey>,
@@ -59,6 +64,7 @@ impl FakeNode {
             topology,
             version,
             queues: BTreeMap::new(),
+            exchanges: BTreeMap::new(),
             incoming: BTreeMap::new(),
             settles: BTreeMap::new(),
             replies: BTreeMap::new(),
@@ -87,6 +93,10 @@ impl FakeNode {
         for change in applied.changes {
             self.act_on(change);
         }
+        if let (Command::Bind(spec), Outcome::Bound { created: true }) = (command, &applied.outcome)
+        {
+            self.replay(spec);
+        }
         Ok(applied.outcome)
     }
 
@@ -105,8 +115,29 @@ impl FakeNode {
             Change::QueueChanged(meta) => {
                 self.with(meta.id, |queue, fx| queue.set_settings(meta.settings.clone(), now, fx));
             }
+            Change::ExchangeAdded(meta) => {
+                if let Some(state) = ExchangeState::new(&meta) {
+                    let name = (meta.vhost.clone(), meta.name.clone());
+                    self.exchanges.insert(name, RefCell::new(state));
+                }
+            }
+            Change::ExchangeRemoved(meta) => {
+                self.exchanges.remove(&(meta.vhost.clone(), meta.name.clone()));
+            }
             _ => {}
         }
+    }
+
+    /// What an exchange keeps; `None` if it is of a type that keeps nothing.
+    #[must_use]
+    pub fn exchange_state(&self, exchange: &Exchange) -> Option<&RefCell<ExchangeState>> {
+        self.exchanges.get(&(exchange.vhost.clone(), exchange.name.clone()))
+    }
+
+    fn pass_block(&self, exchange: &Exchange, block: &Block) -> Passage {
+        let Some(state) = self.exchange_state(exchange) else { return Passage::Route };
+        let properties = block.record(0).properties();
+        state.borrow_mut().pass(properties, self.now, || block.clone())
     }
 
     fn with<R>(
@@ -142,20 +173,61 @@ impl FakeNode {
     }
 
     fn dead_letter(&mut self, letter: &DeadLetter) {
-        let now = self.now;
-        let mut routed = Routed::new(0);
-        for message in letter.republish(now) {
-            if let Some(vhost) = self.topology.vhost(&letter.vhost) {
-                let keys = message.routing_keys();
-                let (headers, properties) = (message.headers(), message.properties());
-                let routable = Routable { routing_keys: &keys, headers, properties };
-                vhost.route(message.exchange(), &routable, &mut routed);
-            }
+        for message in letter.republish(self.now) {
             let mut block = Block::new();
             message.push_to(&mut block);
-            for id in routed.queues().to_vec() {
-                let incoming = Incoming { block: block.clone(), confirms: Default::default() };
-                self.with(id, |queue, fx| queue.publish(incoming, now, fx));
+            self.send(&letter.vhost, message.exchange(), &message.routing_keys(), &block);
+        }
+    }
+
+    /// Publishes the one record of a block.
+    fn send(&mut self, vhost: &str, exchange: &str, keys: &[&[u8]], block: &Block) {
+        let (now, mut routed) = (self.now, Routed::new(0));
+        if let Some(vhost) = self.topology.vhost(vhost) {
+            let routable = Routable::of_record(&block.record(0), keys);
+            let pass = |exchange: &Exchange| self.pass_block(exchange, block);
+            vhost.route(exchange, &routable, pass, &mut routed);
+        }
+        for id in routed.queues().to_vec() {
+            let incoming = Incoming { block: block.clone(), confirms: Default::default() };
+            self.with(id, |queue, fx| queue.publish(incoming, now, fx));
+        }
+    }
+
+    /// Publishes the recent messages of an exchange to what was bound to it.
+    fn replay(&mut self, spec: &BindingSpec) {
+        let Some(state) = self.exchanges.get(&(spec.vhost.clone(), spec.source.clone())) else {
+            return;
+        };
+        let state = state.borrow();
+        let messages = state.history().map(|history| history.messages().cloned().collect());
+        let messages: Vec<Kept> = messages.unwrap_or_default();
+        drop(state);
+        for message in messages {
+            let (block, keys) = (message.renewed(self.now), message.routing_keys());
+            match &spec.destination {
+                Destination::Exchange(name) => self.send(&spec.vhost, name, &keys, &block),
+                Destination::Queue(name) => {
+                    self.send(&spec.vhost, "", &[name.as_bytes()], &block);
+                }
+            }
+        }
+    }
+
+    /// Publishes the delayed messages whose time has come.
+    fn release_delayed(&mut self) {
+        let now = self.now;
+        let names: Vec<_> = self.exchanges.keys().cloned().collect();
+        for (vhost, name) in names {
+            let Some(state) = self.exchanges.get(&(vhost.clone(), name.clone())) else { continue };
+            let due = state.borrow_mut().delayed_mut().map(|log| {
+                let due = log.take_due(now, usize::MAX);
+                due.iter().for_each(|delayed| log.done(delayed.number));
+                due
+            });
+            for delayed in due.unwrap_or_default() {
+                let (block, keys) = (delayed.released(now), delayed.message.routing_keys());
+                self.send(&vhost, &name, &keys, &block);
             }
         }
     }
@@ -177,12 +249,15 @@ impl FakeNode {
         for id in self.queues.keys().copied().collect::<Vec<_>>() {
             self.with(id, |queue, fx| queue.tick(now, fx));
         }
+        self.release_delayed();
     }
 
-    /// When a queue has something to do.
+    /// When a queue or an exchange has something to do.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.queues.values().filter_map(Queue::next_deadline).min()
+        let due = |state: &RefCell<ExchangeState>| state.borrow().delayed()?.next_due();
+        let exchanges = self.exchanges.values().filter_map(due);
+        self.queues.values().filter_map(Queue::next_deadline).chain(exchanges).min()
     }
 
     /// Something for a connection.
@@ -413,6 +488,15 @@ impl Broker for FakeNode {
             incoming.confirms.push(ConfirmRun { first_record, n: 1, channel, first_tag });
         }
         incoming.block.push(record);
+    }
+
+    fn pass(&self, exchange: &Exchange, record: &NewRecord<'_>) -> Passage {
+        let Some(state) = self.exchange_state(exchange) else { return Passage::Route };
+        state.borrow_mut().pass(record.properties, self.now, || {
+            let mut block = Block::new();
+            block.push(record);
+            block
+        })
     }
 
     fn settle(&mut self, queue: QueueId, settle: Settle) {

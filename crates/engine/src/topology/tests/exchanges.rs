@@ -1,6 +1,7 @@
 //! Declaring and deleting exchanges, binding, and where messages go.
 
 use super::*;
+use std::collections::{BTreeMap, BTreeSet};
 
 fn delete(name: &str, if_unused: bool) -> Command {
     Command::DeleteExchange { vhost: "/".into(), name: name.into(), if_unused }
@@ -314,9 +315,9 @@ fn routes_by_headers_are_not_to_be_cached() {
     topology.queues(&["q"]);
     topology.exchanges(&[("x", "direct")]);
     topology.bind_all(&[to_exchange("x", "amq.headers", "h"), to_queue("x", "q", "k")]);
-    let (vhost, mut out) = (topology.vhost("/").unwrap(), Routed::new());
+    let (vhost, mut out) = (topology.vhost("/").unwrap(), Routed::new(0));
     let mut by_key_alone = |key: &[u8]| {
-        vhost.route("x", &Routable { routing_keys: &[key], headers: None }, &mut out);
+        vhost.route("x", &Routable::by_keys(&[key]), |_| Passage::Route, &mut out);
         out.by_key_alone()
     };
     assert_eq!([by_key_alone(b"k"), by_key_alone(b"h"), by_key_alone(b"n")], [true, false, true]);
@@ -343,4 +344,74 @@ fn every_change_of_routes_shows_in_the_version() {
     let clear = Command::ClearPermission { user: "guest".into(), vhost: "/".into() };
     assert!(moved(&mut topology, clear));
     assert!(moved(&mut topology, delete("x", false)));
+}
+
+#[test]
+fn a_hash_exchange_has_one_destination_for_every_key() {
+    let mut topology = topology();
+    topology.exchanges(&[("hash", "x-consistent-hash"), ("mod", "x-modulus-hash")]);
+    topology.queues(&["q0", "q1", "q2", "q3"]);
+    for n in 0..4 {
+        let queue = format!("q{n}");
+        topology.bind_all(&[to_queue("hash", &queue, "1"), to_queue("mod", &queue, "")]);
+    }
+    for exchange in ["hash", "mod"] {
+        let keys: Vec<_> = (0..100).map(|n| format!("key-{n}")).collect();
+        let of_key = |key: &String| {
+            let reached = topology.reached(exchange, &[key]);
+            assert_eq!(reached.len(), 1, "{exchange} {key}");
+            reached
+        };
+        let reached: BTreeSet<_> = keys.iter().flat_map(of_key).collect();
+        assert_eq!(reached.len(), 4, "{exchange}");
+    }
+    let (vhost, mut out) = (topology.vhost("/").unwrap(), Routed::new(0));
+    for (exchange, by_key) in [("hash", true), ("mod", true)] {
+        vhost.route(exchange, &Routable::by_keys(&[b"k"]), |_| Passage::Route, &mut out);
+        assert_eq!(out.by_key_alone(), by_key, "{exchange}");
+    }
+}
+
+#[test]
+fn a_random_exchange_has_one_destination_for_every_message() {
+    let mut topology = topology();
+    topology.exchanges(&[("any", "x-random"), ("local", "x-local-random"), ("next", "x-random")]);
+    topology.queues(&["q0", "q1"]);
+    for queue in ["q0", "q1"] {
+        topology.bind_all(&[
+            to_queue("any", queue, "x"),
+            to_queue("local", queue, ""),
+            to_queue("next", queue, ""),
+        ]);
+    }
+    let (vhost, mut out) = (topology.vhost("/").unwrap(), Routed::new(5));
+    for exchange in ["any", "local"] {
+        let mut counts = BTreeMap::<_, u32>::new();
+        for _ in 0..200 {
+            vhost.route(exchange, &Routable::by_keys(&[b"k"]), |_| Passage::Route, &mut out);
+            assert_eq!(out.queues().len(), 1);
+            assert!(!out.by_key_alone());
+            *counts.entry(out.queues()[0]).or_default() += 1;
+        }
+        assert!(counts.len() == 2 && counts.values().all(|n| *n > 60), "{exchange} {counts:?}");
+    }
+}
+
+#[test]
+fn types_refuse_arguments_and_bindings_that_they_cannot_use() {
+    let mut topology = topology();
+    let arguments = table(&[("hash-property", "app_id".into())]);
+    let declare = ExchangeDeclare { arguments, ..exchange("x", "x-consistent-hash") };
+    let refused = topology.refuses(Command::DeclareExchange(declare));
+    assert_eq!(refused, "406 Unsupported property: app_id");
+    topology.exchanges(&[("hash", "x-consistent-hash"), ("local", "x-local-random")]);
+    topology.queues(&["q"]);
+    let mut bind = |spec| topology.refuses(Command::Bind(spec));
+    assert_eq!(
+        bind(to_queue("hash", "q", "a")),
+        "406 The binding key must be an integer: <<\"a\">>"
+    );
+    assert_eq!(bind(to_queue("hash", "q", "0")), "406 The binding key must be greater than 0");
+    assert_eq!(bind(to_queue("local", "q", "a")), "406 Non empty binding 'a' key not permitted");
+    assert_eq!(bind(to_exchange("local", "hash", "")), "406 Destination not found");
 }

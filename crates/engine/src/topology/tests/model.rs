@@ -1,8 +1,9 @@
 //! Random commands against a model that keeps lists and routes by looking at all of them.
 
 use super::*;
+use crate::exchange::hash;
 use proptest::prelude::*;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A step on small sets of names.
 #[derive(Clone, Debug)]
@@ -25,17 +26,29 @@ struct Edge {
     header: Option<i32>,
 }
 
-const KINDS: [&str; 4] = ["direct", "fanout", "topic", "headers"];
-const KEYS: [&str; 5] = ["", "a", "a.b", "#", "*.b"];
+const KINDS: [&str; 6] =
+    ["direct", "fanout", "topic", "headers", "x-consistent-hash", "x-modulus-hash"];
+const KEYS: [&str; 7] = ["", "a", "a.b", "#", "*.b", "1", "3"];
+/// Two exchanges of every kind.
+const EXCHANGES: u8 = 2 * KINDS.len() as u8;
+const QUEUES: u8 = 8;
+
+fn kind_of(exchange: u8) -> &'static str {
+    KINDS[exchange as usize % KINDS.len()]
+}
 
 /// Exchange `n` has a kind, an alternate exchange and an auto-delete flag by its number.
 fn declare_of(n: u8) -> ExchangeDeclare {
-    let mut declare = exchange(&format!("x{n}"), KINDS[n as usize % 4]);
-    if n >= 4 {
-        declare.arguments = table(&[("alternate-exchange", format!("x{}", n - 4).into())]);
+    let mut declare = exchange(&format!("x{n}"), kind_of(n));
+    if let Some(alternate) = alternate_of(n) {
+        declare.arguments = table(&[("alternate-exchange", format!("x{alternate}").into())]);
     }
     declare.auto_delete = n % 3 == 2;
     declare
+}
+
+fn alternate_of(n: u8) -> Option<u8> {
+    n.checked_sub(KINDS.len() as u8)
 }
 
 fn spec_of(edge: &Edge) -> BindingSpec {
@@ -70,6 +83,10 @@ impl Model {
             Step::DropExchange(n) => self.drop_exchange(*n),
             Step::Bind(edge) => {
                 let ends = if edge.to_exchange { &self.exchanges } else { &self.queues };
+                let weighted = kind_of(edge.source) == "x-consistent-hash";
+                if weighted && edge.key.parse::<u8>().is_err() {
+                    return;
+                }
                 if self.exchanges.contains(&edge.source) && ends.contains(&edge.destination) {
                     self.edges.insert(edge.clone());
                 }
@@ -104,13 +121,9 @@ impl Model {
             if !self.exchanges.contains(&at) || !seen.insert(at) {
                 continue;
             }
-            let mut matched = self
-                .edges
-                .iter()
-                .filter(|edge| edge.source == at && matches(edge, at, key, header))
-                .peekable();
-            if matched.peek().is_none() && at >= 4 {
-                todo.push(at - 4);
+            let matched = self.matched(at, key, header);
+            if matched.is_empty() {
+                todo.extend(alternate_of(at));
             }
             for edge in matched {
                 if edge.to_exchange {
@@ -122,10 +135,47 @@ impl Model {
         }
         reached.into_iter().collect()
     }
+
+    fn matched(&self, at: u8, key: &str, header: Option<i32>) -> Vec<&Edge> {
+        let from: Vec<_> = self.edges.iter().filter(|edge| edge.source == at).collect();
+        match kind_of(at) {
+            "x-consistent-hash" => consistent(&from, key).into_iter().collect(),
+            "x-modulus-hash" => modulus(&from, key).into_iter().collect(),
+            _ => from.into_iter().filter(|edge| matches(edge, at, key, header)).collect(),
+        }
+    }
+}
+
+/// One edge for each destination, the lowest in order, by the destinations' kinds and names.
+fn destinations<'a>(edges: &[&'a Edge]) -> BTreeMap<(bool, String), &'a Edge> {
+    let mut out = BTreeMap::new();
+    for edge in edges.iter().rev() {
+        let name = spec_of(edge).destination.name().to_string();
+        out.insert((!edge.to_exchange, name), *edge);
+    }
+    out
+}
+
+fn modulus<'a>(edges: &[&'a Edge], key: &str) -> Option<&'a Edge> {
+    let all: Vec<_> = destinations(edges).into_values().collect();
+    let hash = hash::of_all([key.as_bytes()]);
+    (!all.is_empty()).then(|| all[(hash % all.len() as u64) as usize])
+}
+
+fn consistent<'a>(edges: &[&'a Edge], key: &str) -> Option<&'a Edge> {
+    let draw = |(is_queue, name): &(bool, String), edge: &Edge| {
+        let kind = if *is_queue { "queue" } else { "exchange" };
+        let seed = hash::of_all([kind.as_bytes(), name.as_bytes()]);
+        let weight: f64 = edge.key.parse().unwrap();
+        hash::exponential(hash::pair(hash::of_bytes(key.as_bytes()), seed)) / weight
+    };
+    let all = destinations(edges).into_iter();
+    let drawn = all.map(|(name, edge)| (draw(&name, edge), edge));
+    drawn.min_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, edge)| edge)
 }
 
 fn matches(edge: &Edge, exchange: u8, key: &str, header: Option<i32>) -> bool {
-    match KINDS[exchange as usize % 4] {
+    match kind_of(exchange) {
         "direct" => edge.key == key,
         "fanout" => true,
         "topic" => topic(edge.key, key),
@@ -144,7 +194,7 @@ fn topic(pattern: &str, key: &str) -> bool {
 fn edge() -> impl Strategy<Value = Edge> {
     let key = prop::sample::select(&KEYS[..]);
     let header = prop::option::of(0..2);
-    (0u8..8, any::<bool>(), 0u8..8, key, header).prop_map(
+    (0..EXCHANGES, any::<bool>(), 0..QUEUES, key, header).prop_map(
         |(source, to_exchange, destination, key, header)| Edge {
             source,
             to_exchange,
@@ -157,10 +207,10 @@ fn edge() -> impl Strategy<Value = Edge> {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        2 => (0u8..8).prop_map(Step::Queue),
-        1 => (0u8..8).prop_map(Step::DropQueue),
-        3 => (0u8..8).prop_map(Step::Exchange),
-        1 => (0u8..8).prop_map(Step::DropExchange),
+        2 => (0..QUEUES).prop_map(Step::Queue),
+        1 => (0..QUEUES).prop_map(Step::DropQueue),
+        3 => (0..EXCHANGES).prop_map(Step::Exchange),
+        1 => (0..EXCHANGES).prop_map(Step::DropExchange),
         8 => edge().prop_map(Step::Bind),
         2 => edge().prop_map(Step::Unbind),
     ]
@@ -187,7 +237,7 @@ fn agree(topology: &Topology, model: &Model) -> Result<(), TestCaseError> {
     prop_assert_eq!(vhost.n_bindings(), model.edges.len());
     prop_assert_eq!(vhost.n_queues(), model.queues.len());
     prop_assert_eq!(vhost.n_exchanges(), model.exchanges.len() + 7);
-    for exchange in 0..8 {
+    for exchange in 0..EXCHANGES {
         for key in ["", "a", "a.b", "c"] {
             for header in [None, Some(0), Some(1)] {
                 let headers = header.map(|h| table(&[("h", Value::Int(h))])).unwrap_or_default();

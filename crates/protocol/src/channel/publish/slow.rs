@@ -2,7 +2,9 @@
 //! direct replies.
 
 use leveret_codec::{ReplyCode, Summary, put_return};
-use leveret_engine::{BrokerError, NewRecord, Permission, ResourceName, Routable};
+use leveret_engine::{
+    BrokerError, Exchange, NewRecord, Permission, ResourceName, Routable, Routed,
+};
 use smallvec::SmallVec;
 
 use super::Checked;
@@ -77,26 +79,31 @@ impl Channel {
         scratch: &mut Scratch,
         context: &mut Context<'_, B>,
     ) -> Result<(), Fault> {
-        self.route(message, checked, scratch, context)?;
-        let targets = SmallVec::<[_; 4]>::from_iter(scratch.routed.queues().iter().copied());
-        if !checked.selects && scratch.routed.by_key_alone() {
-            self.routes.put(message.address, &targets);
-        }
+        let Scratch { routed, properties, headers, address } = scratch;
         let mut record = checked.record(message);
         if checked.rewritten {
-            let address = self.reply_address(&checked.summary);
+            let reply = self.reply_address(&checked.summary);
             message::rewritten(
                 message.properties,
                 &checked.summary,
-                address.as_deref(),
-                &mut scratch.headers,
-                &mut scratch.properties,
+                reply.as_deref(),
+                headers,
+                properties,
             )?;
             let [_, bcc] = message::selected(checked.summary.headers)?;
-            record.properties = &scratch.properties;
-            record.address = message::hidden_address(message.address, bcc, &mut scratch.address);
+            record.properties = properties;
+            record.address = message::hidden_address(message.address, bcc, address);
         }
-        self.enqueue(message, &record, &targets, context);
+        self.route(message, checked, &record, routed, context)?;
+        let targets = SmallVec::<[_; 4]>::from_slice(routed.queues());
+        if !checked.selects && routed.by_key_alone() {
+            self.routes.put(message.address, &targets);
+        }
+        if routed.is_refused() {
+            self.refuse(message, &record, context);
+        } else {
+            self.enqueue(message, &record, &targets, context);
+        }
         Ok(())
     }
 
@@ -104,7 +111,8 @@ impl Channel {
         &self,
         message: &Message<'_>,
         checked: &Checked<'_>,
-        scratch: &mut Scratch,
+        record: &NewRecord<'_>,
+        routed: &mut Routed,
         context: &Context<'_, B>,
     ) -> Result<(), Fault> {
         let (exchange, routing_key) = message.names();
@@ -123,8 +131,30 @@ impl Channel {
         }
         let (headers, properties) = (checked.summary.headers, message.properties);
         let routable = Routable { routing_keys: &keys, headers, properties };
-        access.route(&name, &routable, &mut scratch.routed);
+        let pass = |exchange: &Exchange| context.broker.pass(exchange, record);
+        access.route(&name, &routable, pass, routed);
         Ok(())
+    }
+
+    /// Gives a message up that an exchange has no room for: it is in no queue, and its publisher
+    /// is told in every way there is.
+    fn refuse<B: Broker>(
+        &mut self,
+        message: &Message<'_>,
+        record: &NewRecord<'_>,
+        context: &mut Context<'_, B>,
+    ) {
+        self.count(context.shared, |counters| counters.note_unroutable(message.mandatory));
+        if let Mode::Tx(transaction) = &mut self.mode {
+            return transaction.refuse();
+        }
+        if message.mandatory {
+            self.return_message(message.address, record, context);
+        }
+        if let Mode::Confirm(confirms) = &mut self.mode {
+            confirms.refuse();
+        }
+        self.mark_confirms(context);
     }
 
     /// Sends a mandatory message back.
