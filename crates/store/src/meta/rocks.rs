@@ -1,0 +1,306 @@
+//! The store on disk: a small RocksDB with a column family for each kind of thing.
+//!
+//! | family | key | value |
+//! |---|---|---|
+//! | `log` | index, 8 bytes big endian | checksum, entry |
+//! | `state` | a name | checksum, value |
+//! | `snapshot` | number of the snapshot and of the part, 8 + 4 bytes big endian | checksum, part |
+//! | `default` | `format` | 4 bytes little endian |
+//!
+//! RocksDB has checksums of its own; ours also cover the way from there to the reader, and the key.
+
+use std::path::{Path, PathBuf};
+
+use rocksdb::{
+    ColumnFamily, ColumnFamilyDescriptor, DB, DBRecoveryMode, Direction, ErrorKind, IteratorMode,
+    Options, ReadOptions, WriteBatch, WriteOptions,
+};
+
+use super::{MetaError, MetaKey, MetaSnapshot, MetaStore};
+
+/// The format of this file's tables.
+const FORMAT: u32 = 1;
+
+const LOG: &str = "log";
+const STATE: &str = "state";
+const SNAPSHOT: &str = "snapshot";
+const FORMAT_KEY: &[u8] = b"format";
+const STARTS_KEY: &[u8] = b"starts";
+const SNAPSHOT_KEY: &[u8] = b"snapshot";
+
+/// Bytes of one part of a snapshot: large enough to cost little, small enough for a block of RocksDB.
+const PART_BYTES: usize = 256 << 10;
+
+/// Bytes that a column family gathers in memory before it writes a table. The whole log is little more
+/// than this between two snapshots.
+const MEMTABLE_BYTES: usize = 2 << 20;
+
+/// Bytes of write-ahead log; beyond it families that are rarely written are flushed, so that old log
+/// files can go.
+const WAL_BYTES_MAX: u64 = 16 << 20;
+
+/// Bytes of checksum before every value.
+const CHECKSUM_BYTES: usize = 4;
+
+/// A store in a directory.
+pub struct RocksMeta {
+    db: DB,
+    path: PathBuf,
+    starts: u64,
+}
+
+impl RocksMeta {
+    /// Opens the store in `path`, or makes it.
+    ///
+    /// # Errors
+    /// When the directory cannot be used, its content is damaged or of another format.
+    pub fn open(path: &Path) -> Result<Self, MetaError> {
+        let options = database_options();
+        let family = |name: &str| ColumnFamilyDescriptor::new(name, family_options());
+        let families = [LOG, STATE, SNAPSHOT].map(family);
+        let db = DB::open_cf_descriptors(&options, path, families)
+            .map_err(|error| translate(path, &error))?;
+        let mut meta = Self { db, path: path.to_owned(), starts: 0 };
+        meta.check_format()?;
+        meta.starts = meta.count_start()?;
+        Ok(meta)
+    }
+
+    fn check_format(&self) -> Result<(), MetaError> {
+        match self.failed(self.db.get(FORMAT_KEY))? {
+            None => self.failed(self.db.put_opt(FORMAT_KEY, FORMAT.to_le_bytes(), &synced())),
+            Some(bytes) => {
+                let found = bytes.try_into().map(u32::from_le_bytes);
+                let found = found.map_err(|_| self.damaged("the format is no number"))?;
+                if found == FORMAT {
+                    return Ok(());
+                }
+                Err(MetaError::Format { path: self.path.clone(), found, known: FORMAT })
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_format(&self, format: u32) {
+        self.db.put(FORMAT_KEY, format.to_le_bytes()).unwrap();
+    }
+
+    fn count_start(&self) -> Result<u64, MetaError> {
+        let before = match self.read_state(STARTS_KEY)? {
+            None => 0,
+            Some(bytes) => {
+                let number = bytes.try_into().map(u64::from_le_bytes);
+                number.map_err(|_| self.damaged("the number of starts is none"))?
+            }
+        };
+        self.write_state(STARTS_KEY, &(before + 1).to_le_bytes())?;
+        Ok(before + 1)
+    }
+
+    fn family(&self, name: &str) -> Result<&ColumnFamily, MetaError> {
+        self.db.cf_handle(name).ok_or_else(|| self.damaged(&format!("{name} is missing")))
+    }
+
+    fn read_state(&self, key: &[u8]) -> Result<Option<Vec<u8>>, MetaError> {
+        let found = self.failed(self.db.get_cf(self.family(STATE)?, key))?;
+        found.map(|bytes| self.checked(key, bytes)).transpose()
+    }
+
+    fn write_state(&self, key: &[u8], value: &[u8]) -> Result<(), MetaError> {
+        let value = with_checksum(key, value);
+        self.failed(self.db.put_cf_opt(self.family(STATE)?, key, value, &synced()))
+    }
+
+    fn write(&self, batch: WriteBatch, options: &WriteOptions) -> Result<(), MetaError> {
+        self.failed(self.db.write_opt(batch, options))
+    }
+
+    /// The value behind its checksum.
+    fn checked(&self, key: &[u8], mut value: Vec<u8>) -> Result<Vec<u8>, MetaError> {
+        let (sum, bytes) = value.split_first_chunk().ok_or_else(|| self.damaged_at(key))?;
+        if u32::from_le_bytes(*sum) != checksum(key, bytes) {
+            return Err(self.damaged_at(key));
+        }
+        value.drain(..CHECKSUM_BYTES);
+        Ok(value)
+    }
+
+    fn damaged_at(&self, key: &[u8]) -> MetaError {
+        self.damaged(&format!("the checksum of {} is wrong", key.escape_ascii()))
+    }
+
+    fn damaged(&self, what: &str) -> MetaError {
+        MetaError::Damaged { path: self.path.clone(), what: what.to_owned() }
+    }
+
+    fn failed<T>(&self, result: Result<T, rocksdb::Error>) -> Result<T, MetaError> {
+        result.map_err(|error| translate(&self.path, &error))
+    }
+
+    /// The number of the newest snapshot, of its parts, and its header.
+    fn snapshot_entry(&self) -> Result<Option<(u64, u32, Vec<u8>)>, MetaError> {
+        let Some(bytes) = self.read_state(SNAPSHOT_KEY)? else { return Ok(None) };
+        let split = bytes.split_first_chunk::<8>().and_then(|(number, rest)| {
+            let (parts, header) = rest.split_first_chunk::<4>()?;
+            Some((u64::from_le_bytes(*number), u32::from_le_bytes(*parts), header.to_vec()))
+        });
+        split.map(Some).ok_or_else(|| self.damaged("the entry of the snapshot is too short"))
+    }
+}
+
+impl MetaStore for RocksMeta {
+    fn append(&self, first: u64, entries: &[&[u8]]) -> Result<(), MetaError> {
+        let (log, mut batch) = (self.family(LOG)?, WriteBatch::default());
+        for (index, entry) in (first..).zip(entries) {
+            let key = index.to_be_bytes();
+            batch.put_cf(log, key, with_checksum(&key, entry));
+        }
+        self.write(batch, &synced())
+    }
+
+    fn truncate(&self, from: u64) -> Result<(), MetaError> {
+        let (log, mut batch) = (self.family(LOG)?, WriteBatch::default());
+        batch.delete_range_cf(log, from.to_be_bytes(), u64::MAX.to_be_bytes());
+        self.write(batch, &WriteOptions::default())
+    }
+
+    fn purge(&self, upto: u64, mark: &[u8]) -> Result<(), MetaError> {
+        let (log, state, mut batch) =
+            (self.family(LOG)?, self.family(STATE)?, WriteBatch::default());
+        let key = MetaKey::Purged.name();
+        batch.put_cf(state, key, with_checksum(key, mark));
+        batch.delete_range_cf(log, 0_u64.to_be_bytes(), upto.saturating_add(1).to_be_bytes());
+        self.write(batch, &WriteOptions::default())
+    }
+
+    fn read(&self, from: u64, until: u64) -> Result<Vec<(u64, Vec<u8>)>, MetaError> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(until.to_be_bytes());
+        options.set_iterate_lower_bound(from.to_be_bytes());
+        let (log, start) = (self.family(LOG)?, from.to_be_bytes());
+        let mode = IteratorMode::From(&start, Direction::Forward);
+        let entries = self.db.iterator_cf_opt(log, options, mode);
+        entries.map(|entry| self.log_entry(self.failed(entry)?)).collect()
+    }
+
+    fn last(&self) -> Result<Option<(u64, Vec<u8>)>, MetaError> {
+        let mut entries = self.db.iterator_cf(self.family(LOG)?, IteratorMode::End);
+        entries.next().map(|entry| self.log_entry(self.failed(entry)?)).transpose()
+    }
+
+    fn put(&self, key: MetaKey, value: &[u8]) -> Result<(), MetaError> {
+        self.write_state(key.name(), value)
+    }
+
+    fn get(&self, key: MetaKey) -> Result<Option<Vec<u8>>, MetaError> {
+        self.read_state(key.name())
+    }
+
+    fn put_snapshot(&self, snapshot: &MetaSnapshot) -> Result<(), MetaError> {
+        let number = self.snapshot_entry()?.map_or(1, |(number, ..)| number + 1);
+        let family = self.family(SNAPSHOT)?;
+        let mut n_parts: u32 = 0;
+        for part in snapshot.data.chunks(PART_BYTES) {
+            let key = part_key(number, n_parts);
+            self.failed(self.db.put_cf(family, key, with_checksum(&key, part)))?;
+            n_parts += 1;
+        }
+        let entry = [&number.to_le_bytes()[..], &n_parts.to_le_bytes(), &snapshot.header].concat();
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.family(STATE)?, SNAPSHOT_KEY, with_checksum(SNAPSHOT_KEY, &entry));
+        batch.delete_range_cf(family, part_key(0, 0), part_key(number, 0));
+        // The write-ahead log is one: what is synced here has the parts before it.
+        self.write(batch, &synced())
+    }
+
+    fn snapshot(&self) -> Result<Option<MetaSnapshot>, MetaError> {
+        let Some((number, n_parts, header)) = self.snapshot_entry()? else { return Ok(None) };
+        let (family, mut data) = (self.family(SNAPSHOT)?, Vec::new());
+        for part in 0..n_parts {
+            let key = part_key(number, part);
+            let bytes = self.failed(self.db.get_cf(family, key))?;
+            let bytes = bytes.ok_or_else(|| self.damaged("a part of the snapshot is missing"))?;
+            data.extend(self.checked(&key, bytes)?);
+        }
+        Ok(Some(MetaSnapshot { header, data }))
+    }
+
+    fn starts(&self) -> u64 {
+        self.starts
+    }
+}
+
+impl RocksMeta {
+    fn log_entry(&self, (key, value): (Box<[u8]>, Box<[u8]>)) -> Result<(u64, Vec<u8>), MetaError> {
+        let index = <[u8; 8]>::try_from(&*key).map(u64::from_be_bytes);
+        let index = index.map_err(|_| self.damaged_at(&key))?;
+        Ok((index, self.checked(&key, value.into_vec())?))
+    }
+}
+
+impl std::fmt::Debug for RocksMeta {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RocksMeta").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+fn part_key(number: u64, part: u32) -> [u8; 12] {
+    let mut key = [0; 12];
+    key[..8].copy_from_slice(&number.to_be_bytes());
+    key[8..].copy_from_slice(&part.to_be_bytes());
+    key
+}
+
+fn checksum(key: &[u8], value: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(key), value)
+}
+
+fn with_checksum(key: &[u8], value: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(CHECKSUM_BYTES + value.len());
+    out.extend(checksum(key, value).to_le_bytes());
+    out.extend(value);
+    out
+}
+
+fn synced() -> WriteOptions {
+    let mut options = WriteOptions::default();
+    options.set_sync(true);
+    options
+}
+
+fn database_options() -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_max_total_wal_size(WAL_BYTES_MAX);
+    // Whatever is answered was synced; only a record that the crash cut off may be incomplete.
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    // A flush is all there ever is to do.
+    options.set_max_background_jobs(1);
+    options.set_paranoid_checks(true);
+    // RocksDB's own notes: little of it, and none of its periodic figures.
+    options.set_keep_log_file_num(2);
+    options.set_max_log_file_size(1 << 20);
+    options.set_stats_dump_period_sec(0);
+    options.set_stats_persist_period_sec(0);
+    options
+}
+
+fn family_options() -> Options {
+    let mut options = Options::default();
+    options.set_write_buffer_size(MEMTABLE_BYTES);
+    options.set_max_write_buffer_number(2);
+    // Names and commands are text; the figures are small either way.
+    options.set_compression_type(rocksdb::DBCompressionType::None);
+    options
+}
+
+/// Whose fault it is, from what RocksDB says.
+fn translate(path: &Path, error: &rocksdb::Error) -> MetaError {
+    let (path, text) = (path.to_owned(), error.to_string());
+    match error.kind() {
+        ErrorKind::Corruption => MetaError::Damaged { path, what: text },
+        _ if text.contains("No space left") => MetaError::Full { path, reason: text },
+        _ => MetaError::Io { path, reason: text },
+    }
+}
