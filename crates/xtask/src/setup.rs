@@ -1,7 +1,7 @@
 //! `cargo xtask setup`: what the commands need besides Rust, and how to get it.
 //! Installs only as root on Debian and its relatives; elsewhere it names the command.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::bail;
@@ -28,7 +28,7 @@ struct Need {
     brew: &'static str,
 }
 
-const NEEDS: [Need; 4] = [
+const NEEDS: [Need; 6] = [
     Need {
         name: "a C compiler",
         why: "the allocator and the TLS primitives are C",
@@ -37,6 +37,24 @@ const NEEDS: [Need; 4] = [
         apt: "gcc libc6-dev",
         dnf: "gcc",
         brew: "gcc",
+    },
+    Need {
+        name: "a C++ compiler",
+        why: "RocksDB, the message store, is C++",
+        scope: Scope::Run,
+        present: || process::output_of("c++", &["--version"]).is_some(),
+        apt: "g++",
+        dnf: "gcc-c++",
+        brew: "gcc",
+    },
+    Need {
+        name: "libclang",
+        why: "the bindings to RocksDB are made from its headers",
+        scope: Scope::Run,
+        present: has_libclang,
+        apt: "libclang-dev",
+        dnf: "clang-devel",
+        brew: "llvm",
     },
     Need {
         name: "Python 3.10 or later with venv",
@@ -131,6 +149,39 @@ fn is_root_on_debian() -> bool {
         && process::output_of("id", &["-u"]).as_deref() == Some("0")
 }
 
+/// Whether there is a libclang where the bindings' generator looks for it.
+fn has_libclang() -> bool {
+    let named = std::env::var_os("LIBCLANG_PATH").map(PathBuf::from);
+    let llvm = process::output_of("llvm-config", &["--libdir"]).map(PathBuf::from);
+    let versions = entries(Path::new("/usr/lib"))
+        .filter(|dir| name_of(dir).starts_with("llvm"))
+        .map(|dir| dir.join("lib"));
+    let usual = ["/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/lib/x86_64-linux-gnu"];
+    let multiarch = ["/usr/lib/aarch64-linux-gnu", "/opt/homebrew/opt/llvm/lib"];
+    let fixed = usual.into_iter().chain(multiarch).map(PathBuf::from);
+    let mut folders = named.into_iter().chain(llvm).chain(versions).chain(fixed);
+    folders.any(|folder| entries(&folder).any(|file| is_libclang(&file)))
+}
+
+fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let read = std::fs::read_dir(folder).ok();
+    read.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()))
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// The library itself, not `libclang-cpp`, which is another one.
+fn is_libclang(file: &Path) -> bool {
+    let name = name_of(file);
+    let rest = name.strip_prefix("libclang");
+    rest.is_some_and(|rest| rest.starts_with(".so") || rest.starts_with(".dylib"))
+        || rest.and_then(|rest| rest.strip_prefix('-')).is_some_and(|rest| {
+            rest.starts_with(|digit: char| digit.is_ascii_digit()) && rest.contains(".so")
+        })
+}
+
 fn has_python() -> bool {
     let program = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))";
     process::output_of("python3", &["-c", program]).is_some()
@@ -153,7 +204,7 @@ mod tests {
 
     #[test]
     fn advice_names_each_missing_piece_and_one_command_per_system() {
-        let text = advice(&[&NEEDS[1], &NEEDS[3]]);
+        let text = advice(&[&NEEDS[3], &NEEDS[5]]);
         assert!(text.contains("pika and Celery"), "{text}");
         assert!(text.contains("sudo apt-get install python3 python3-venv amqp-tools\n"), "{text}");
         assert!(text.contains("sudo dnf install python3 librabbitmq-tools\n"), "{text}");
@@ -161,10 +212,17 @@ mod tests {
     }
 
     #[test]
-    fn running_a_broker_needs_only_a_compiler() {
+    fn running_a_broker_needs_only_what_builds_it() {
         let names: Vec<_> =
             NEEDS.iter().filter(|need| need.scope == Scope::Run).map(|need| need.apt).collect();
-        assert_eq!(names, ["gcc libc6-dev"]);
+        assert_eq!(names, ["gcc libc6-dev", "g++", "libclang-dev"]);
+    }
+
+    #[test]
+    fn libclang_is_told_from_its_neighbours() {
+        let is = |name: &str| is_libclang(&Path::new("/usr/lib").join(name));
+        assert!(is("libclang.so") && is("libclang.so.1") && is("libclang-14.so.1"));
+        assert!(!is("libclang-cpp.so") && !is("libclang-common.a") && !is("libclangAST.a"));
     }
 
     #[test]
