@@ -25,7 +25,12 @@ mod histogram;
 mod keys;
 mod memory;
 mod message_store;
+mod meta;
 pub mod raw_log;
+#[cfg(feature = "rocksdb")]
+mod rocks;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use batch::{
     Batch, BodyId, BodyPut, BodyRef, ChunkIndex, ChunkKey, ChunkPut, Gcn, Slot, StoreId,
@@ -35,6 +40,14 @@ pub use figures::Figures;
 pub use histogram::{GROUP_BOUNDS_BYTES, Histogram, LATENCY_BOUNDS_MICROS};
 pub use memory::MemoryStore;
 pub use message_store::MessageStore;
+#[cfg(feature = "rocksdb")]
+pub use meta::RocksMeta;
+pub use meta::{MemoryMeta, MetaError, MetaKey, MetaSnapshot, MetaStore};
+#[cfg(feature = "rocksdb")]
+pub use rocks::{
+    BackupReport, CheckReport, Damage, Opened, RepairReport, RocksOptions, RocksStore,
+    check_folder, repair, restore,
+};
 
 use std::time::Duration;
 

@@ -15,6 +15,8 @@ use crate::{
 };
 
 mod state;
+#[cfg(test)]
+mod tests;
 
 use state::{Sealed, State};
 
