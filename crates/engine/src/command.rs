@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 pub use outcome::{Applied, Change, Outcome};
 
-/// One change of the topology.
+/// One change of the topology. What is written down has the variants by their number: new ones go to
+/// the end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Command {
     // ---- vhosts -------------------------------------------------------------------------------
@@ -158,6 +159,14 @@ pub enum Command {
         name: Arc<str>,
         /// Only if it is the source of no binding.
         if_unused: bool,
+    },
+    /// Deletes an auto-delete exchange that has no binding left. The broker's own.
+    // rabbitmq: exchange auto_delete
+    CollectExchange {
+        /// Which vhost.
+        vhost: Arc<str>,
+        /// Which exchange.
+        name: Arc<str>,
     },
     /// Creates a queue, or finds that an equivalent one exists.
     DeclareQueue(QueueDeclare),

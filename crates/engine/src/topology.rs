@@ -1,11 +1,13 @@
 //! Everything durable that is not a message, and its transient part: vhosts, users, permissions,
 //! policies, limits, parameters, exchanges, queues, bindings. A deterministic state machine: it
-//! changes by [`Topology::apply`] alone, and the same commands give the same state.
+//! changes by commands alone ([`Topology::offer`], [`Topology::apply_agreed`]), and the same commands
+//! give the same state.
 //!
 //! What is not durable (exclusive and non-durable queues, non-durable exchanges, their bindings)
-//! lives here as well, but is left out of snapshots.
+//! lives here as well, but is left out of agreements and snapshots.
 
 mod access;
+mod agreement;
 mod bindings;
 mod exchanges;
 mod parameters;
@@ -17,14 +19,13 @@ mod vhost;
 mod vhosts;
 
 use crate::auth::User;
-use crate::command::{Applied, Change, Command, Outcome};
+use crate::command::{Change, Command, Outcome};
 use crate::error::{BrokerError, RecordKind};
 use crate::exchange::Exchange;
 use crate::ids::{ConnectionId, QueueId};
 use crate::limits::TopologyLimits;
 use crate::parameter::ParameterValue;
 use crate::queue_meta::QueueMeta;
-use crate::time::Timestamp;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -66,6 +67,7 @@ pub struct Topology {
     queues: foldhash::HashMap<QueueId, Arc<QueueMeta>>,
     ids: QueueIds,
     n_exchanges: u64,
+    sought: agreement::Sought,
     routing_version: Arc<AtomicU64>,
 }
 
@@ -129,24 +131,9 @@ impl Topology {
             owned: HashMap::new(),
             queues: foldhash::HashMap::default(),
             n_exchanges: 0,
+            sought: agreement::Sought::default(),
             routing_version: Arc::new(AtomicU64::new(1)),
         }
-    }
-
-    /// Applies a command: all of it, or nothing and an error. `_now` is the time of the command, the
-    /// same on every node that applies it; nothing depends on it so far.
-    ///
-    /// # Errors
-    /// Whatever RabbitMQ would refuse, but for the permissions of the user behind the command: those
-    /// are the caller's to check ([`Topology::check`]).
-    pub fn apply(&mut self, command: &Command, _now: Timestamp) -> Result<Applied, BrokerError> {
-        let mut changes = Changes::default();
-        let outcome = self.dispatch(command, &mut changes)?;
-        self.index_queues(&changes);
-        if !changes.0.is_empty() || bound(&outcome) {
-            self.routing_version.fetch_add(1, Ordering::Release);
-        }
-        Ok(Applied { outcome, changes: changes.0 })
     }
 
     /// A number that grows with every change that can change a route or a permission. It is read
@@ -210,8 +197,11 @@ impl Topology {
         self.n_exchanges
     }
 
-    /// Keeps the map of ids in step.
-    fn index_queues(&mut self, changes: &Changes) {
+    /// Keeps the map of ids and the version of routes in step.
+    fn note_changes(&mut self, outcome: &Outcome, changes: &Changes) {
+        if !changes.0.is_empty() || bound(outcome) {
+            self.routing_version.fetch_add(1, Ordering::Release);
+        }
         for change in &changes.0 {
             match change {
                 Change::QueueAdded(queue) | Change::QueueChanged(queue) => {
@@ -242,6 +232,7 @@ impl Topology {
             Command::DeleteExchange { vhost, name, if_unused } => {
                 self.delete_exchange(vhost, name, *if_unused, changes)
             }
+            Command::CollectExchange { vhost, name } => self.collect_exchange(vhost, name, changes),
             Command::SetNextQueue(id) => {
                 self.ids.durable = self.ids.durable.max(id.0);
                 Ok(Outcome::Done)
@@ -288,20 +279,6 @@ impl Topology {
 
     fn known_vhost(&self, name: &str) -> Result<&Vhost, BrokerError> {
         self.vhosts.get(name).ok_or_else(|| no_record(RecordKind::Vhost, name))
-    }
-
-    /// Refuses one more record in a map that is full; replacing one is fine.
-    fn check_records<K: Ord, V>(
-        &self,
-        kind: RecordKind,
-        records: &BTreeMap<K, V>,
-        key: &K,
-    ) -> Result<(), BrokerError> {
-        let limit = self.config.limits.records;
-        if (records.len() as u64) < limit || records.contains_key(key) {
-            return Ok(());
-        }
-        Err(BrokerError::RecordLimit { kind, limit })
     }
 }
 

@@ -92,4 +92,6 @@ pub enum Change {
     ExchangeRemoved(Arc<Exchange>),
     /// An exchange that another policy applies to now.
     ExchangeChanged(Arc<Exchange>),
+    /// A durable auto-delete exchange that has lost its last binding: [`Change::consequence`].
+    ExchangeUnused(Arc<Exchange>),
 }

@@ -129,7 +129,7 @@ impl Vhost {
     }
 
     /// Whether the binding exists.
-    fn has_binding(&self, spec: &BindingSpec) -> bool {
+    pub(super) fn has_binding(&self, spec: &BindingSpec) -> bool {
         self.identity(spec)
             .is_some_and(|identity| self.bindings.by_identity.contains_key(&identity))
     }
@@ -186,7 +186,7 @@ impl Vhost {
     }
 
     /// Deletes the exchange if it is auto-delete and its last binding is gone, and with it the
-    /// bindings to it, and so on upstream.
+    /// bindings to it, and so on upstream. A durable one is only told of.
     // rabbitmq: exchange auto_delete
     pub(super) fn collect_unused(&mut self, exchange: u32, changes: &mut Changes) -> u64 {
         let (mut candidates, mut n) = (vec![exchange], 0);
@@ -194,7 +194,12 @@ impl Vhost {
             let unused = |entry: &super::vhost::ExchangeEntry| {
                 entry.meta.auto_delete && entry.outgoing.is_empty()
             };
-            if self.exchanges.at(exchange).is_some_and(unused) {
+            let Some(entry) = self.exchanges.at(exchange).filter(|entry| unused(entry)) else {
+                continue;
+            };
+            if entry.meta.durable {
+                changes.push(Change::ExchangeUnused(entry.meta.clone()));
+            } else {
                 candidates.extend(self.remove_exchange(exchange, changes));
                 n += 1;
             }
@@ -256,12 +261,7 @@ impl Topology {
         if self.examine_bind(spec)? {
             return Ok(Outcome::Bound { created: false });
         }
-        let limit = self.config.limits.bindings_per_vhost;
-        let vhost = self.vhost_mut(&spec.vhost)?;
-        if vhost.bindings.len() as u64 >= limit {
-            return Err(BrokerError::BindingLimit { vhost: spec.vhost.clone(), limit });
-        }
-        Ok(Outcome::Bound { created: vhost.add_binding(spec) })
+        Ok(Outcome::Bound { created: self.vhost_mut(&spec.vhost)?.add_binding(spec) })
     }
 
     // rabbitmq: unbinding what is not there is no error
@@ -284,7 +284,7 @@ impl Topology {
 }
 
 // rabbitmq: the default exchange is bound to every queue, and to nothing else
-fn check_default(spec: &BindingSpec) -> Result<(), BrokerError> {
+pub(super) fn check_default(spec: &BindingSpec) -> Result<(), BrokerError> {
     let to_default = matches!(&spec.destination, Destination::Exchange(name) if name.is_empty());
     if spec.source.is_empty() || to_default {
         return Err(BrokerError::DefaultExchange);

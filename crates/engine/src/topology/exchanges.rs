@@ -58,6 +58,23 @@ impl Vhost {
         }
     }
 
+    /// Removes an exchange and what goes with it, and says how many exchanges that were.
+    fn remove_exchange_of(&mut self, name: &str, changes: &mut Changes) -> u64 {
+        let Some(slot) = self.exchanges.slot(name) else { return 0 };
+        let mut n = 1;
+        for upstream in self.remove_exchange(slot, changes) {
+            n += self.collect_unused(upstream, changes);
+        }
+        n
+    }
+
+    /// Whether an exchange has a binding from it that lasts as long as itself: what is agreed on about
+    /// a durable exchange does not depend on what nobody else knows.
+    fn is_used(&self, exchange: &str) -> bool {
+        let durable = self.exchange(exchange).is_some_and(|exchange| exchange.durable);
+        self.bindings_from(exchange).any(|binding| binding.durable || !durable)
+    }
+
     fn add_exchange(&mut self, meta: Exchange) -> Arc<Exchange> {
         let meta = Arc::new(meta);
         let index =
@@ -90,6 +107,17 @@ fn equivalent(exchange: &Exchange, declare: &ExchangeDeclare) -> Result<(), Brok
     compare_flag("auto_delete", &resource, exchange.auto_delete, declare.auto_delete)?;
     compare_flag("internal", &resource, exchange.internal, declare.internal)?;
     compare_table_value(ALTERNATE, &resource, &exchange.arguments, &declare.arguments)
+}
+
+/// Whether clients may delete an exchange of this name.
+pub(super) fn check_deletable(vhost: &Arc<str>, name: &Arc<str>) -> Result<(), BrokerError> {
+    if name.is_empty() {
+        return Err(BrokerError::DefaultExchange);
+    }
+    if names::is_reserved(name) {
+        return Err(BrokerError::SystemExchange(ResourceName::exchange(vhost, name.clone())));
+    }
+    Ok(())
 }
 
 impl Topology {
@@ -132,13 +160,10 @@ impl Topology {
         declare: &ExchangeDeclare,
         changes: &mut Changes,
     ) -> Result<Outcome, BrokerError> {
-        if let Examined::Existing(_) = self.examine_exchange_declare(declare)? {
+        self.make_way_for_exchange(declare, changes)?;
+        if let Some(exchange) = self.known_vhost(&declare.vhost)?.exchange(&declare.name) {
+            equivalent(exchange, declare)?;
             return Ok(Outcome::ExchangeDeclared { created: false });
-        }
-        if let Some(limit) = self.config.limits.exchanges
-            && self.n_exchanges >= limit
-        {
-            return Err(BrokerError::ExchangeLimit { name: declare.name.clone(), limit });
         }
         let kind = exchange_kind(&declare.kind)?;
         let vhost = self.vhost_mut(&declare.vhost)?;
@@ -160,6 +185,21 @@ impl Topology {
         Ok(Outcome::ExchangeDeclared { created: true })
     }
 
+    /// What is agreed on comes before what is this node's own.
+    fn make_way_for_exchange(
+        &mut self,
+        declare: &ExchangeDeclare,
+        changes: &mut Changes,
+    ) -> Result<(), BrokerError> {
+        let vhost = self.vhost_mut(&declare.vhost)?;
+        let transient = vhost.exchange(&declare.name).is_some_and(|exchange| !exchange.durable);
+        if declare.durable && transient {
+            let n = vhost.remove_exchange_of(&declare.name, changes);
+            self.n_exchanges -= n;
+        }
+        Ok(())
+    }
+
     // rabbitmq: exchange.delete; a missing exchange is no error
     pub(super) fn delete_exchange(
         &mut self,
@@ -168,27 +208,30 @@ impl Topology {
         if_unused: bool,
         changes: &mut Changes,
     ) -> Result<Outcome, BrokerError> {
-        if name.is_empty() {
-            return Err(BrokerError::DefaultExchange);
-        }
-        if names::is_reserved(name) {
-            let exchange = ResourceName::exchange(vhost, name.clone());
-            return Err(BrokerError::SystemExchange(exchange));
-        }
+        check_deletable(vhost, name)?;
         let vhost = self.vhost_mut(vhost)?;
-        let Some(slot) = vhost.exchanges.slot(&**name) else {
-            return Ok(Outcome::Deleted { existed: false });
-        };
-        let in_use = vhost.exchanges.at(slot).is_some_and(|entry| !entry.outgoing.is_empty());
-        if if_unused && in_use {
+        if if_unused && vhost.is_used(name) {
             let exchange = ResourceName::exchange(&vhost.info.name, name.clone());
             return Err(BrokerError::InUse(exchange));
         }
-        let mut n = 1;
-        for upstream in vhost.remove_exchange(slot, changes) {
-            n += vhost.collect_unused(upstream, changes);
-        }
+        let n = vhost.remove_exchange_of(name, changes);
         self.n_exchanges -= n;
-        Ok(Outcome::Deleted { existed: true })
+        Ok(Outcome::Deleted { existed: n > 0 })
+    }
+
+    pub(super) fn collect_exchange(
+        &mut self,
+        vhost: &Arc<str>,
+        name: &Arc<str>,
+        changes: &mut Changes,
+    ) -> Result<Outcome, BrokerError> {
+        let vhost = self.vhost_mut(vhost)?;
+        let collectable = |exchange: &Arc<Exchange>| exchange.durable && exchange.auto_delete;
+        if !vhost.exchange(name).is_some_and(collectable) || vhost.is_used(name) {
+            return Ok(Outcome::Deleted { existed: false });
+        }
+        let n = vhost.remove_exchange_of(name, changes);
+        self.n_exchanges -= n;
+        Ok(Outcome::Deleted { existed: n > 0 })
     }
 }

@@ -4,7 +4,7 @@
 
 use super::{Changes, Topology};
 use crate::command::{ApplyTo, Change, Outcome, PolicySpec, VhostLimit};
-use crate::error::{BrokerError, RecordKind};
+use crate::error::BrokerError;
 use crate::parameter::ParameterValue;
 use std::sync::Arc;
 
@@ -42,8 +42,6 @@ impl Topology {
             other if !STORED.contains(&other) => Err(unknown_component(other)),
             _ => {
                 let key = (component.clone(), name.clone());
-                let known = &self.known_vhost(vhost)?.parameters;
-                self.check_records(RecordKind::Parameter, known, &key)?;
                 let old = self.vhost_mut(vhost)?.parameters.insert(key, value.clone());
                 changes.push(Change::ParametersChanged { vhost: Some(vhost.clone()) });
                 Ok(Outcome::Put { created: old.is_none() })
@@ -93,7 +91,6 @@ impl Topology {
         value: &ParameterValue,
         changes: &mut Changes,
     ) -> Result<Outcome, BrokerError> {
-        self.check_records(RecordKind::GlobalParameter, &self.global_parameters, name)?;
         let old = self.global_parameters.insert(name.clone(), value.clone());
         changes.push(Change::ParametersChanged { vhost: None });
         Ok(Outcome::Put { created: old.is_none() })

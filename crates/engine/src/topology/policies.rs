@@ -4,7 +4,7 @@ use super::exchanges::alternate;
 use super::vhost::Vhost;
 use super::{Changes, Topology};
 use crate::command::{Change, Outcome, PolicySpec};
-use crate::error::{BrokerError, RecordKind};
+use crate::error::BrokerError;
 use crate::exchange::Exchange;
 use crate::policy::{Policy, PolicyOwner};
 use std::sync::Arc;
@@ -16,8 +16,6 @@ impl Topology {
         changes: &mut Changes,
     ) -> Result<Outcome, BrokerError> {
         let policy = Policy::new(spec, PolicyOwner::User)?;
-        let known = self.known_vhost(&spec.vhost)?.policies.by_name();
-        self.check_records(RecordKind::Policy, known, &spec.name)?;
         let vhost = self.vhost_mut(&spec.vhost)?;
         let created = vhost.policies.put(policy);
         vhost.apply_policies(changes);
@@ -30,8 +28,6 @@ impl Topology {
         changes: &mut Changes,
     ) -> Result<Outcome, BrokerError> {
         let policy = Policy::new(spec, PolicyOwner::Operator)?;
-        let known = self.known_vhost(&spec.vhost)?.operator_policies.by_name();
-        self.check_records(RecordKind::OperatorPolicy, known, &spec.name)?;
         let vhost = self.vhost_mut(&spec.vhost)?;
         let created = vhost.operator_policies.put(policy);
         vhost.apply_policies(changes);

@@ -182,29 +182,53 @@ impl Topology {
         declare: &QueueDeclare,
         changes: &mut Changes,
     ) -> Result<Outcome, BrokerError> {
-        if let Examined::Existing(queue) = self.examine_queue_declare(declare)? {
-            return Ok(Outcome::QueueDeclared { created: false, queue });
-        }
-        self.check_queue_limits(declare)?;
+        self.make_way_for_queue(declare, changes)?;
         let vhost = self.known_vhost(&declare.vhost)?;
         let kind = vhost.queue_kind(declare)?;
-        arguments::parse(&declare.arguments, kind, &declare.resource())?;
-        check_properties(declare, kind)?;
-        if kind == QueueKind::Stream {
-            return Err(BrokerError::NotImplemented("streams are not supported".into()));
+        if let Some(queue) = vhost.queue(&declare.name).cloned() {
+            equivalent(&queue, declare, kind)?;
+            return Ok(Outcome::QueueDeclared { created: false, queue });
         }
         let queue = self.add_queue(declare, kind)?;
         changes.push(Change::QueueAdded(queue.clone()));
         Ok(Outcome::QueueDeclared { created: true, queue })
     }
 
-    fn check_queue_limits(&self, declare: &QueueDeclare) -> Result<(), BrokerError> {
+    /// What is agreed on comes before what is this node's own.
+    fn make_way_for_queue(
+        &mut self,
+        declare: &QueueDeclare,
+        changes: &mut Changes,
+    ) -> Result<(), BrokerError> {
+        let transient =
+            self.queue(&declare.vhost, &declare.name).is_some_and(|queue| !queue.durable);
+        if declare.effective_durable() && transient {
+            self.delete_queue(&declare.vhost, &declare.name, None, changes)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the arguments and properties of a queue that is not there yet fit together.
+    pub(super) fn check_new_queue(&self, declare: &QueueDeclare) -> Result<(), BrokerError> {
+        let kind = self.known_vhost(&declare.vhost)?.queue_kind(declare)?;
+        arguments::parse(&declare.arguments, kind, &declare.resource())?;
+        check_properties(declare, kind)?;
+        if kind == QueueKind::Stream {
+            return Err(BrokerError::NotImplemented("streams are not supported".into()));
+        }
+        Ok(())
+    }
+
+    /// Whether there may be one more queue, those counted that are about to be there.
+    pub(super) fn check_queue_limits(&self, declare: &QueueDeclare) -> Result<(), BrokerError> {
         let vhost = self.known_vhost(&declare.vhost)?;
         match (vhost.limits.queues, self.config.limits.queues) {
-            (Some(limit), _) if vhost.queues.len() as u64 >= limit => {
+            (Some(limit), _)
+                if vhost.queues.len() as u64 + self.sought.queues(Some(vhost)) >= limit =>
+            {
                 Err(BrokerError::VhostQueueLimit { queue: declare.resource(), limit })
             }
-            (_, Some(limit)) if self.n_queues() >= limit => {
+            (_, Some(limit)) if self.n_queues() + self.sought.queues(None) >= limit => {
                 Err(BrokerError::QueueLimit { name: declare.name.clone(), limit })
             }
             _ => Ok(()),

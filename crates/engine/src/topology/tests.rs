@@ -1,6 +1,7 @@
 //! The state machine: commands and what comes of them, rule by rule.
 
 mod access;
+mod agreement;
 mod declare;
 mod exchanges;
 mod model;
@@ -11,13 +12,14 @@ mod snapshot;
 use super::*;
 use crate::auth::{HashAlgorithm, PasswordHash};
 use crate::command::{
-    BindingSpec, Destination, ExchangeDeclare, PermissionSpec, PolicySpec, QueueDeclare, UserSpec,
-    VhostLimit, VhostSpec,
+    Applied, BindingSpec, Destination, ExchangeDeclare, PermissionSpec, PolicySpec, QueueDeclare,
+    UserSpec, VhostLimit, VhostSpec,
 };
 use crate::exchange::Passage;
 use crate::queue_meta::QueueMeta;
 use crate::router::{Routable, Routed};
 use crate::settings::QueueKind;
+use crate::time::Timestamp;
 use leveret_codec::{Table, Value};
 
 const NOW: Timestamp = Timestamp(1);

@@ -103,7 +103,6 @@ impl Topology {
         if spec.name.len() > NAME_BYTES_MAX {
             return Err(BrokerError::Validation("user name too long".into()));
         }
-        self.check_records(RecordKind::User, &self.users, &spec.name)?;
         let user = User {
             name: spec.name.clone(),
             password: spec.password.clone(),
@@ -154,8 +153,6 @@ impl Topology {
         changes: &mut Changes,
     ) -> Result<Outcome, BrokerError> {
         self.check_user(&spec.user)?;
-        let known = &self.known_vhost(&spec.vhost)?.permissions;
-        self.check_records(RecordKind::Permission, known, &spec.user)?;
         let permissions = Arc::new(Permissions::new(spec)?);
         let vhost = self.vhost_mut(&spec.vhost)?;
         let created = vhost.permissions.insert(spec.user.clone(), permissions).is_none();
@@ -183,9 +180,6 @@ impl Topology {
         changes: &mut Changes,
     ) -> Result<Outcome, BrokerError> {
         self.check_user(&spec.user)?;
-        if let Some(known) = self.known_vhost(&spec.vhost)?.topic_permissions.get(&spec.user) {
-            self.check_records(RecordKind::TopicPermission, known, &spec.exchange)?;
-        }
         let permissions = Arc::new(TopicPermissions::new(spec)?);
         let vhost = self.vhost_mut(&spec.vhost)?;
         let records = vhost.topic_permissions.entry(spec.user.clone()).or_default();

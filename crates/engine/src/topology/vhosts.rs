@@ -51,6 +51,15 @@ impl Topology {
         self.vhosts.values()
     }
 
+    pub(super) fn check_vhost_limit(&self, name: &str) -> Result<(), BrokerError> {
+        match self.config.limits.vhosts {
+            Some(limit) if self.vhosts.len() as u64 >= limit && !self.vhosts.contains_key(name) => {
+                Err(BrokerError::VhostLimit(limit))
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn put_vhost(
         &mut self,
         spec: &VhostSpec,
@@ -63,11 +72,6 @@ impl Topology {
         }
         if spec.name.len() > NAME_BYTES_MAX {
             return Err(BrokerError::Validation("vhost name too long".into()));
-        }
-        if let Some(limit) = self.config.limits.vhosts
-            && self.vhosts.len() as u64 >= limit
-        {
-            return Err(BrokerError::VhostLimit(limit));
         }
         let mut vhost = Vhost::new(info(spec, false));
         vhost.add_predeclared();
