@@ -6,7 +6,8 @@
 
 use leveret_engine::{
     Block, Body, Budget, ChannelKey, ConnectionId, ConsumerId, ConsumerSpec, Delivery, Effects,
-    Incoming, NewRecord, Queue, QueueId, QueueSettings, SeqRange, Settle, Settlement, Timestamp,
+    Incoming, Keep, Log, NewRecord, OpIndex, Queue, QueueId, QueueSettings, SeqRange, Settle,
+    Settlement, Shown, Timestamp, encode_ops,
 };
 use std::hint::black_box;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ struct Case {
     held: Vec<Arc<Block>>,
     spare: Vec<Block>,
     unacked: Vec<Settle>,
+    /// Where the bytes of the ops go, if they are kept.
+    written: Option<Vec<u8>>,
 }
 
 fn batch(priorities: u8) -> Block {
@@ -63,6 +66,7 @@ impl Case {
             held: Vec::new(),
             spare: Vec::new(),
             unacked: Vec::new(),
+            written: None,
         };
         for id in case.consumers.clone() {
             let channel = ChannelKey { connection: ConnectionId(id.0), number: 1, incarnation: 1 };
@@ -84,6 +88,34 @@ impl Case {
         case
     }
 
+    /// Keeps the ops, all messages being persistent or none.
+    fn logged(mut self, keep: Keep) -> Self {
+        let log = Log::Kept { next: OpIndex(1), keep, shown: Shown::AtOnce };
+        self.queue.set_log(log, Timestamp(1), &mut self.fx);
+        self.written = Some(Vec::new());
+        self
+    }
+
+    /// Writes what was emitted, as a group commit that everything since the last call is in.
+    fn write(&mut self) {
+        if let Some(written) = &mut self.written {
+            written.clear();
+            encode_ops(&self.fx.ops, written);
+            black_box(written);
+        }
+        self.fx.clear();
+    }
+
+    /// One batch into the queue, written before it comes out.
+    fn round_in_two_groups(&mut self) {
+        let now = Timestamp(1000);
+        let block = self.batch.clone();
+        self.queue.publish(Incoming { block, ..Incoming::default() }, now, &mut self.fx);
+        self.write();
+        self.queue.purge(&mut self.fx);
+        self.write();
+    }
+
     /// One batch through the queue. Building the batch is the publisher's cost and not the
     /// queue's, so the block that came out last time goes in again, where it came out whole.
     fn round(&mut self) {
@@ -103,7 +135,7 @@ impl Case {
         }
         let out = self.held.drain(..).filter_map(Arc::into_inner);
         self.spare.extend(out.filter(|block| block.len() == BATCH));
-        self.fx.clear();
+        self.write();
     }
 
     fn settle(&mut self, now: Timestamp) {
@@ -200,4 +232,10 @@ fn main() {
     measure("5 priorities, one consumer, no ack", time, Case::new(priorities, 1, 0, None));
     measure("message TTL, one consumer, no ack", time, Case::new(ttl, 1, 0, None));
     measure("max-length, one consumer, no ack", time, Case::new(limited, 1, 0, None));
+    for (name, keep) in [("transient", Keep::Persistent), ("persistent", Keep::All)] {
+        let case = Case::new(plain(), 1, 1000, Some(1)).logged(keep);
+        measure(&format!("log, {name}, ack each 1 in the same group"), time, case);
+        let mut case = Case::new(plain(), 0, 0, None).logged(keep);
+        report(&format!("log, {name}, written"), time, || case.round_in_two_groups());
+    }
 }

@@ -1,10 +1,11 @@
 //! A block: records one after another in one growing buffer, the unit of memory, of disk and of
 //! delivery. Hot path. It knows its records' lengths and expiries; it does not know a queue.
 
+mod stored;
 #[cfg(test)]
 mod tests;
 
-use crate::record::{self, Body, EXPIRES, FLAGS, HEAD, NewRecord, PRIORITY, Record};
+use crate::record::{self, Body, EXPIRES, FLAGS, HEAD, HOLE_BYTES, NewRecord, PRIORITY, Record};
 use crate::time::Timestamp;
 use bytes::Bytes;
 use std::ops::Range;
@@ -33,6 +34,8 @@ pub struct Block {
     expiring: u32,
     /// How many records are persistent.
     persistent: u32,
+    /// How many records stand for messages that are not there.
+    holes: u32,
     /// The lowest and the highest priority among the records; without records (0, 0).
     priorities: (u8, u8),
 }
@@ -47,6 +50,7 @@ impl Block {
             bodies: Vec::new(),
             expiring: 0,
             persistent: 0,
+            holes: 0,
             priorities: (0, 0),
         }
     }
@@ -64,6 +68,7 @@ impl Block {
         self.bodies.clear();
         self.expiring = 0;
         self.persistent = 0;
+        self.holes = 0;
         self.priorities = (0, 0);
     }
 
@@ -82,6 +87,14 @@ impl Block {
         self.expiring += u32::from(new.expires_at.is_some());
         self.persistent += u32::from(new.persistent);
         self.push_entry(new.body.len());
+    }
+
+    /// Appends what stands for a message that is not there.
+    pub(crate) fn push_hole(&mut self) {
+        self.make_room(HEAD);
+        self.bytes.extend_from_slice(&HOLE_BYTES);
+        self.holes += 1;
+        self.push_entry(0);
     }
 
     /// Doubles the buffer when it is full, but not beyond what a block may hold.
@@ -214,6 +227,42 @@ impl Block {
         self.persistent > 0
     }
 
+    /// Whether all records are persistent, holes aside.
+    pub(crate) fn all_persistent(&self) -> bool {
+        self.persistent + self.holes == self.len()
+    }
+
+    /// Whether record `at` is persistent.
+    pub(crate) fn is_persistent(&self, at: u32) -> bool {
+        record::is_persistent(&self.bytes[self.start_of(at)..])
+    }
+
+    /// Makes all records persistent.
+    pub(crate) fn make_persistent(&mut self) {
+        for at in 0..self.len() {
+            if !self.is_persistent(at) && !self.is_hole(at) {
+                let span = self.span(at);
+                record::make_persistent(&mut self.bytes[span]);
+                self.persistent += 1;
+            }
+        }
+    }
+
+    /// How many records stand for messages that are not there.
+    pub(crate) fn holes(&self) -> u32 {
+        self.holes
+    }
+
+    /// Whether record `at` stands for a message that is not there.
+    pub(crate) fn is_hole(&self, at: u32) -> bool {
+        record::is_hole(&self.bytes[self.start_of(at)..])
+    }
+
+    /// Bytes of the records and of the bodies that are kept by reference.
+    pub(crate) fn total_bytes(&self) -> usize {
+        self.bytes.len() + self.shared_bytes()
+    }
+
     /// The lowest and the highest priority among the records.
     #[must_use]
     pub fn priorities(&self) -> (u8, u8) {
@@ -287,6 +336,7 @@ impl Block {
         if range.start == 0 && range.end == other.len() {
             self.expiring += other.expiring;
             self.persistent += other.persistent;
+            self.holes += other.holes;
             return;
         }
         if other.expiring > 0 {
@@ -294,8 +344,11 @@ impl Block {
             self.expiring += expiring as u32;
         }
         if other.persistent > 0 {
-            let persistent = range.clone().filter(|at| other.record(*at).persistent()).count();
+            let persistent = range.clone().filter(|at| other.is_persistent(*at)).count();
             self.persistent += persistent as u32;
+        }
+        if other.holes > 0 {
+            self.holes += range.clone().filter(|at| other.is_hole(*at)).count() as u32;
         }
     }
 
@@ -306,6 +359,7 @@ impl Block {
             self.note_priority(record.priority());
             self.expiring += u32::from(record.expires_at().is_some());
             self.persistent += u32::from(record.persistent());
+            self.holes += u32::from(other.is_hole(at));
             let bytes = &other.bytes[other.span(at)];
             self.make_room(bytes.len());
             if let Body::Shared(body) = record.body() {

@@ -60,6 +60,7 @@ pub mod dead_letter;
 pub mod queue;
 pub mod record;
 pub mod seq;
+mod wire;
 
 pub use block::{BLOCK_TARGET, Block};
 pub use dead_letter::{DeadLetter, DeathReason, Republished};
@@ -68,10 +69,15 @@ pub use queue::credit::ChannelCredit;
 pub use queue::effects::{
     Budget, ConfirmRun, DeleteCause, Delivery, Effects, Incoming, Outcome as SettleOutcome, Settled,
 };
-pub use queue::ops::{DropReason, Log, Op, OpIndex};
+pub use queue::checkpoint::{Checkpoint, ChunkId, ChunkMeta, StoredChunk};
+pub use queue::ops::encode::{decode_ops, encode_ops};
+pub use queue::ops::{DropReason, Keep, Log, LoggedOp, Op, OpIndex, Shown, Trace};
+pub use queue::paging::PagedOut;
+pub use queue::recovery::Recovery;
 pub use queue::stats::{QueueCounts, QueueStats};
 pub use queue::{ConsumerView, Queue, Settle, Settlement};
 pub use record::{BODY_BY_REFERENCE, Body, NewRecord, Record};
+pub use wire::Damaged;
 
 // What management sees.
 pub mod view;

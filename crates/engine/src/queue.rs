@@ -17,17 +17,21 @@
 //! named in `wake`, and again as long as it answers `true`, never leaves a message behind.
 
 mod assign;
+pub mod checkpoint;
 pub mod consumers;
 pub mod credit;
 pub mod effects;
 mod expiry;
+mod filed;
 mod level;
 mod limits;
 mod log;
 mod marks;
 pub mod ops;
+pub mod paging;
 mod pressure;
 mod publish;
+pub mod recovery;
 mod settle;
 mod slot;
 pub mod stats;
@@ -44,6 +48,7 @@ use effects::{DeleteCause, Effects, Outcome};
 use level::Level;
 use log::LogState;
 use ops::{DropReason, Op};
+use paging::QueueDisk;
 use stats::{Amount, QueueCounts, QueueStats};
 use std::ops::Range;
 use std::sync::Arc;
@@ -71,6 +76,8 @@ pub struct Queue {
     consumers: Option<Box<Consumers>>,
     /// `None` while nobody keeps the ops.
     log: Option<Box<LogState>>,
+    /// `None` until something has to do with a disk.
+    disk: Option<Box<QueueDisk>>,
     /// When the queue was last in use, as `x-expires` counts it.
     last_used: Timestamp,
     may_deliver: bool,
@@ -110,6 +117,7 @@ impl Queue {
             progress: (0, now),
             consumers: None,
             log: None,
+            disk: None,
             last_used: now,
             may_deliver: true,
         }

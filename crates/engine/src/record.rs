@@ -28,6 +28,10 @@ const REDELIVERED: u8 = 4;
 const HIDDEN_KEYS: u8 = 8;
 /// The CC header no longer takes part in routing.
 const CC_SPENT: u8 = 16;
+/// There is no message: see [`HOLE_BYTES`].
+const HOLE: u8 = 32;
+/// The flags that a stored message may have.
+const STORED_FLAGS: u8 = PERSISTENT | SHARED | REDELIVERED | HIDDEN_KEYS | CC_SPENT;
 
 /// Where the expiry is inside a record.
 pub(crate) const EXPIRES: std::ops::Range<usize> = 8..16;
@@ -35,6 +39,14 @@ pub(crate) const EXPIRES: std::ops::Range<usize> = 8..16;
 pub(crate) const FLAGS: usize = 22;
 /// Where the priority is inside a record.
 pub(crate) const PRIORITY: usize = 23;
+
+/// What stands for a position whose message is done, so that those behind it keep their places.
+pub(crate) const HOLE_BYTES: [u8; HEAD] = {
+    let mut head = [0; HEAD];
+    head[0] = HEAD as u8;
+    head[FLAGS] = HOLE;
+    head
+};
 
 /// The body of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +145,14 @@ impl<'a> Record<'a> {
         let (head, rest) = bytes.split_first_chunk::<HEAD>()?;
         let record = Self { head, rest, bodies };
         (record.body_start() + record.stored_body_len() == rest.len()).then_some(record)
+    }
+
+    /// The record at the start of stored bytes, and how many of them it is; `None` if there is no
+    /// whole message.
+    pub(crate) fn stored(bytes: &'a [u8]) -> Option<(Self, usize)> {
+        let total = u32::from_le_bytes(*bytes.first_chunk::<4>()?) as usize;
+        let record = Self::new(bytes.get(..total)?, &[])?;
+        (record.head[FLAGS] & !STORED_FLAGS == 0).then_some((record, total))
     }
 
     fn u32_at<const AT: usize>(&self) -> u32 {
@@ -257,6 +277,21 @@ impl<'a> Record<'a> {
         let stored = self.head[EXPIRES].first_chunk().map_or(0, |at| u64::from_le_bytes(*at));
         expiry_from_u64(stored)
     }
+}
+
+/// Whether the record that begins with `head` is persistent.
+pub(crate) fn is_persistent(head: &[u8]) -> bool {
+    head[FLAGS] & PERSISTENT != 0
+}
+
+/// Whether the record that begins with `head` stands for nothing.
+pub(crate) fn is_hole(head: &[u8]) -> bool {
+    head[FLAGS] & HOLE != 0
+}
+
+/// Makes a record persistent.
+pub(crate) fn make_persistent(bytes: &mut [u8]) {
+    bytes[FLAGS] |= PERSISTENT;
 }
 
 /// Sets the mark behind [`Record::redelivered`] in the bytes of a record.

@@ -1,6 +1,7 @@
 //! Records come out of a block as they went in, however they were moved about.
 
 use super::*;
+use crate::wire::Reader;
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
@@ -140,6 +141,93 @@ proptest! {
             }
         }
     }
+}
+
+/// Stretches of a run of `n` records, from where each begins and ends as a share of 64.
+fn parts(n: u32, cuts: &[(u32, u32)]) -> Vec<std::ops::Range<u32>> {
+    let mut parts = Vec::new();
+    let mut at = 0;
+    for (gap, len) in cuts {
+        let start = (at + gap).min(n);
+        let end = (start + len).min(n);
+        if start < end && (parts.is_empty() || *gap > 0) {
+            parts.push(start..end);
+            at = end;
+        }
+    }
+    parts
+}
+
+proptest! {
+    #[test]
+    fn stored_run_comes_back_with_holes_for_what_was_left_out(
+        records in prop::collection::vec(plain(), 1..30),
+        cuts in prop::collection::vec((0u32..5, 1u32..8), 0..8),
+        skip in 0u32..5,
+    ) {
+        let block = block(&records);
+        let span = skip.min(block.len() - 1)..block.len();
+        let kept: Vec<_> = parts(span.end - span.start, &cuts)
+            .into_iter()
+            .map(|part| part.start + span.start..part.end + span.start)
+            .collect();
+        let mut bytes = Vec::new();
+        block.write_run(span.clone(), &kept, &mut bytes);
+        let whole = Bytes::from(bytes);
+        for mut reader in [Reader::new(&whole), Reader::sharing(&whole)] {
+            let back = Block::read_run(&mut reader).unwrap();
+            prop_assert!(reader.is_at_end());
+            prop_assert_eq!(back.len(), span.end - span.start);
+            let n_kept: u32 = kept.iter().map(|part| part.end - part.start).sum();
+            prop_assert_eq!(back.holes(), back.len() - n_kept);
+            let mut alone = Block::new();
+            let mut plains = Vec::new();
+            for at in span.clone() {
+                let here = at - span.start;
+                let is_kept = kept.iter().any(|part| part.contains(&at));
+                prop_assert_eq!(back.is_hole(here), !is_kept);
+                if is_kept {
+                    alone.append_from(&back, here..here + 1);
+                    plains.push(records[at as usize].clone());
+                } else {
+                    prop_assert_eq!(back.body_bytes(here..here + 1), 0);
+                }
+            }
+            check(&alone, &plains)?;
+        }
+    }
+
+    #[test]
+    fn any_bytes_make_a_run_or_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
+        let _ = Block::read_run(&mut Reader::new(&bytes));
+    }
+
+    #[test]
+    fn damaged_run_makes_whole_records_or_is_refused(
+        records in prop::collection::vec(plain(), 1..6),
+        at in any::<prop::sample::Index>(),
+        value in any::<u8>(),
+    ) {
+        let block = block(&records);
+        let mut bytes = Vec::new();
+        block.write_run(0..block.len(), &[0..block.len()], &mut bytes);
+        let at = at.index(bytes.len());
+        bytes[at] = value;
+        if let Ok(block) = Block::read_run(&mut Reader::new(&bytes)) {
+            for at in 0..block.len() {
+                let record = block.record(at);
+                let _ = (record.address(), record.routing_key(), record.hidden_keys().count());
+                prop_assert_eq!(record.body().len(), record.body_len());
+            }
+        }
+    }
+}
+
+#[test]
+fn huge_run_without_messages_is_refused() {
+    let mut bytes = Vec::new();
+    [u64::from(u32::MAX), 0, 0].iter().for_each(|n| crate::wire::put_varint(&mut bytes, *n));
+    assert!(Block::read_run(&mut Reader::new(&bytes)).is_err());
 }
 
 #[test]

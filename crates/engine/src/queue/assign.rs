@@ -31,10 +31,14 @@ impl Queue {
             }
         }
         self.consumers = Some(consumers);
+        if self.disk.is_some() {
+            self.read_ahead(fx);
+        }
     }
 
     /// At most `want` messages from the head that may be handed out, within one block: the index
     /// of their level and their positions. What has expired at the head is dropped on the way.
+    /// Nothing while the head is on its way from disk.
     pub(super) fn head(
         &mut self,
         want: u32,
@@ -45,7 +49,10 @@ impl Queue {
             let heads = self.levels.iter().enumerate();
             let (at, head) =
                 heads.filter_map(|(at, level)| Some((at, level.visible_head()?))).next()?;
-            let piece = self.levels[at].piece(head)?;
+            let Some(piece) = self.levels[at].piece(head.clone()) else {
+                self.load_from(at, head.start, fx);
+                return None;
+            };
             let n = piece.n.min(want);
             let range = piece.start..piece.start + u64::from(n);
             if !piece.block.any_expires() {

@@ -4,7 +4,8 @@
 use crate::block::Block;
 use crate::dead_letter::DeadLetter;
 use crate::ids::{ChannelKey, ConnectionId, ConsumerId, Seq};
-use crate::queue::ops::{Op, OpIndex};
+use crate::queue::checkpoint::ChunkId;
+use crate::queue::ops::LoggedOp;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -101,7 +102,9 @@ pub struct Effects {
     /// Consumers that the queue cancelled.
     pub cancelled: Vec<(ConnectionId, ChannelKey, ConsumerId)>,
     /// Ops to store and to replicate, if the queue keeps a log.
-    pub ops: Vec<(OpIndex, Op)>,
+    pub ops: Vec<LoggedOp>,
+    /// Chunks to read, for [`Queue::loaded`](crate::queue::Queue::loaded). None is asked for twice.
+    pub loads: Vec<ChunkId>,
     /// The queue is to be deleted. Said again on every tick until it is.
     pub delete: Option<DeleteCause>,
     /// An empty block whose memory is free to be used for the next batch.
@@ -117,6 +120,7 @@ impl Effects {
             && self.dead_letters.is_empty()
             && self.cancelled.is_empty()
             && self.ops.is_empty()
+            && self.loads.is_empty()
             && self.delete.is_none()
     }
 
@@ -127,6 +131,7 @@ impl Effects {
         self.dead_letters.clear();
         self.cancelled.clear();
         self.ops.clear();
+        self.loads.clear();
         self.delete = None;
     }
 }

@@ -24,34 +24,27 @@ impl Queue {
             return;
         }
         while let Some(at) = self.head_level()
-            && let Some(range) = self.expired_head(at, now)
+            && let Some(range) = self.expired_head(at, now, fx)
         {
             self.discard(at, range, DropReason::Expired, fx);
         }
     }
 
     /// What has expired at the head of a level, as far as it lies in one block.
-    fn expired_head(&self, at: usize, now: Timestamp) -> Option<Range<u64>> {
+    fn expired_head(&mut self, at: usize, now: Timestamp, fx: &mut Effects) -> Option<Range<u64>> {
         let level = self.levels.get(at).filter(|level| level.any_expires())?;
-        let piece = level.piece(level.ready_head()?)?;
+        let head = level.ready_head()?;
+        let Some(piece) = level.piece(head.clone()) else {
+            if level.slot(head.start)?.away_expiry().is_some_and(|expires| expires <= now) {
+                self.load_from(at, head.start, fx);
+            }
+            return None;
+        };
         if !piece.block.any_expires() {
             return None;
         }
         let n = run(&piece, piece.n, |expires| expires <= now);
         (n > 0).then_some(piece.start..piece.start + u64::from(n))
-    }
-
-    /// Takes messages out of the queue without a consumer, and dead-letters them if that is set.
-    pub(super) fn discard(
-        &mut self,
-        at: usize,
-        range: Range<u64>,
-        reason: DropReason,
-        fx: &mut Effects,
-    ) {
-        self.dead_letter(at, range.clone(), reason, fx);
-        let range = super::seq_range(self.levels[at].priority, &range);
-        self.emit(super::Op::Drop { range, reason }, fx);
     }
 
     /// Does what is due: expired messages leave, an unused queue asks to be deleted.
@@ -79,8 +72,12 @@ impl Queue {
             return None;
         }
         let level = self.levels.get(self.head_level()?)?;
-        let piece = level.piece(level.ready_head()?)?;
-        piece.block.expires_at(piece.first)
+        let head = level.ready_head()?;
+        match level.piece(head.clone()) {
+            Some(piece) => piece.block.expires_at(piece.first),
+            // While it is on its way there is nothing to do but to wait for it.
+            None => level.slot(head.start)?.away_expiry(),
+        }
     }
 
     /// When the queue goes if nobody uses it until then.

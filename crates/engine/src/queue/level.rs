@@ -7,8 +7,12 @@
 //! - *done*: marked in its slot, or its slot is gone,
 //! - *out*: neither, that is assigned to or taken by somebody.
 
+mod filing;
+mod restoring;
+
 use crate::block::{BLOCK_TARGET, Block};
 use crate::queue::marks::Marks;
+use crate::queue::ops::Trace;
 use crate::queue::slot::Slot;
 use crate::queue::stats::Amount;
 use crate::seq::RangeSet;
@@ -46,6 +50,8 @@ pub(super) struct Level {
     pub(super) marks: Option<Box<Marks>>,
     /// Whether any record may have an expiry.
     any_expires: bool,
+    /// `None` until a slot was in a chunk.
+    disk: Option<Box<filing::LevelDisk>>,
 }
 
 /// What became done by a call of [`Level::finish`].
@@ -55,6 +61,8 @@ pub(super) struct Finished {
     pub(super) ready: Amount,
     /// Was out.
     pub(super) out: Amount,
+    /// What the disk holds of it.
+    pub(super) trace: Trace,
 }
 
 /// A run of records within one slot.
@@ -100,9 +108,14 @@ impl Level {
         self.visible = self.visible.max(upto);
     }
 
-    /// Appends all records of a block. A small one is copied, if nobody else holds the tail, and
-    /// comes back to be used again.
-    pub(super) fn append(&mut self, block: Arc<Block>, at: Timestamp) -> Option<Arc<Block>> {
+    /// Appends all records of a block, which op `op` published. A small one is copied, if nobody
+    /// else holds the tail, and comes back to be used again.
+    pub(super) fn append(
+        &mut self,
+        block: Arc<Block>,
+        at: Timestamp,
+        op: u64,
+    ) -> Option<Arc<Block>> {
         let (n, first) = (block.len(), self.next);
         self.any_expires |= block.any_expires();
         self.next += u64::from(n);
@@ -118,7 +131,15 @@ impl Level {
             return Some(block);
         }
         self.trim_tail();
-        self.slots.push_back(Slot::new(first, block, at));
+        if block.byte_len() < COPY_BELOW && !self.slots.is_empty() && Arc::strong_count(&block) > 1
+        {
+            // A block of the level's own, so that what follows can be copied into it.
+            let mut own = Block::new();
+            own.append_from(&block, 0..n);
+            self.slots.push_back(Slot::new(first, Arc::new(own), at, op));
+            return Some(block);
+        }
+        self.slots.push_back(Slot::new(first, block, at, op));
         None
     }
 
@@ -142,11 +163,10 @@ impl Level {
         (self.read, self.next, self.visible) = (next, next, next);
     }
 
-    /// Takes everything that is live for delivered before.
+    /// Takes everything that is here for delivered before.
     pub(super) fn mark_all_redelivered(&mut self) {
-        let live = self.live_ranges();
-        if !live.is_empty() {
-            self.marks.get_or_insert_default().redelivered = live;
+        if self.slots.iter().any(Slot::is_live) {
+            self.marks.get_or_insert_default().redeliver_below(self.next);
         }
     }
 
@@ -245,7 +265,7 @@ impl Level {
         }
     }
 
-    fn live_parts(&self, range: Range<u64>, parts: &mut Vec<Range<u64>>) {
+    pub(super) fn live_parts(&self, range: Range<u64>, parts: &mut Vec<Range<u64>>) {
         let from = self.slot_index(range.start).unwrap_or(0);
         for slot in self.slots.range(from.min(self.slots.len())..) {
             if slot.first() >= range.end {
@@ -268,15 +288,18 @@ impl Level {
     /// Marks a stretch as done, whatever it was; what is done already stays so and is not counted.
     pub(super) fn finish(&mut self, range: Range<u64>) -> Finished {
         let range = range.start..range.end.min(self.next);
+        if range.is_empty() {
+            return Finished::default();
+        }
         let ready = self.unready(&range);
-        let all = self.mark_done(&range);
+        let (all, trace) = self.mark_done(&range);
         if let Some(marks) = &mut self.marks {
-            marks.forget(range);
+            marks.forget(range, self.slots.front().map_or(self.next, Slot::first_live));
             if marks.is_empty() {
                 self.marks = None;
             }
         }
-        Finished { ready, out: all - ready }
+        Finished { ready, out: all - ready, trace }
     }
 
     /// Takes whatever of `range` is ready out of what is ready.
@@ -304,27 +327,37 @@ impl Level {
 
     /// How much a stretch of live records is.
     pub(super) fn amount(&self, range: Range<u64>) -> Amount {
-        self.pieces(range).fold(Amount::default(), |sum, piece| sum + piece.amount())
+        let from = self.slot_index(range.start).unwrap_or(0);
+        let overlapping = self.slots.range(from.min(self.slots.len())..);
+        let overlapping = overlapping.take_while(|slot| slot.first() < range.end);
+        overlapping.fold(Amount::default(), |sum, slot| sum + slot.amount(&range))
     }
 
-    fn mark_done(&mut self, range: &Range<u64>) -> Amount {
-        let mut amount = Amount::default();
+    fn mark_done(&mut self, range: &Range<u64>) -> (Amount, Trace) {
+        let (mut amount, mut trace) = (Amount::default(), Trace::None);
         let Some(mut at) = self.slot_index(range.start).or_else(|| self.slots.front().map(|_| 0))
         else {
-            return amount;
+            return (amount, trace);
         };
         while let Some(slot) = self.slots.get_mut(at)
             && slot.first() < range.end
         {
-            let was_live = slot.is_live();
-            amount += slot.finish(range);
-            if was_live && !slot.is_live() {
-                self.dead += 1;
+            if slot.is_live() {
+                let was_away = slot.is_away();
+                let done = slot.finish(range);
+                amount += done;
+                if done.n > 0 {
+                    trace = trace.max(slot.trace());
+                }
+                if !slot.is_live() {
+                    self.dead += 1;
+                    self.filed_slot_died(at, was_away);
+                }
             }
             at += 1;
         }
         self.sweep();
-        amount
+        (amount, trace)
     }
 
     /// Lets go of slots without a live record.
@@ -344,6 +377,12 @@ impl Level {
             self.slots.shrink_to(IDLE_SLOTS);
             self.any_expires = false;
         }
+    }
+
+    /// What the disk holds of a stretch.
+    pub(super) fn trace(&self, range: Range<u64>) -> Trace {
+        let slots = self.slots_from(range.start).take_while(|slot| slot.first() < range.end);
+        slots.map(Slot::trace).max().unwrap_or_default()
     }
 
     /// When the record at `position` arrived, or a little earlier.

@@ -22,10 +22,16 @@ impl Queue {
             else {
                 return;
             };
-            let Some(piece) = self.levels[at].piece(head) else { return };
-            let for_bytes = piece.block.fill(piece.records(), excess_bytes);
-            let n = excess_n.min(u64::from(piece.n)).max(u64::from(for_bytes));
-            self.discard(at, piece.start..piece.start + n, DropReason::MaxLength, fx);
+            if self.is_dead_lettered(DropReason::MaxLength)
+                && self.levels[at].is_missing(head.start)
+            {
+                return self.load_from(at, head.start, fx);
+            }
+            let Some(slot) = self.levels[at].slot(head.start) else { return };
+            let here = head.start..head.end.min(slot.end());
+            let for_bytes = slot.fill(&here, excess_bytes);
+            let n = excess_n.min(here.end - here.start).max(u64::from(for_bytes));
+            self.discard(at, here.start..here.start + n, DropReason::MaxLength, fx);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::effects::Settled;
 use super::level::{Finished, Level};
-use super::ops::{DropReason, Log, Op, OpIndex};
+use super::ops::{DropReason, Keep, Log, LoggedOp, Op, OpIndex, Shown, Trace};
 use super::{Effects, Queue, positions};
 use crate::block::Block;
 use crate::ids::{Seq, SeqRange};
@@ -14,6 +14,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct LogState {
     next: OpIndex,
+    keep: Keep,
+    shown: Shown,
     /// Up to which position a priority may be handed out once an op is visible.
     hidden: VecDeque<(OpIndex, u8, u64)>,
     /// Answers to publishers that wait for an op to be visible.
@@ -23,9 +25,11 @@ pub(super) struct LogState {
 }
 
 impl LogState {
-    fn new(next: OpIndex) -> Self {
+    fn new(next: OpIndex, keep: Keep, shown: Shown) -> Self {
         Self {
             next,
+            keep,
+            shown,
             hidden: VecDeque::new(),
             until_visible: VecDeque::new(),
             until_durable: VecDeque::new(),
@@ -33,7 +37,15 @@ impl LogState {
     }
 
     /// Keeps answers until the last op is durable or visible.
-    pub(super) fn wait(&mut self, answers: impl Iterator<Item = Settled>, durable: bool) {
+    pub(super) fn wait(
+        &mut self,
+        answers: impl Iterator<Item = Settled>,
+        durable: bool,
+        fx: &mut Effects,
+    ) {
+        if !durable && self.shown == Shown::AtOnce {
+            return fx.settled.extend(answers);
+        }
         let last = OpIndex(self.next.0 - 1);
         let waiting = if durable { &mut self.until_durable } else { &mut self.until_visible };
         waiting.extend(answers.map(|answer| (last, answer)));
@@ -58,7 +70,9 @@ impl Queue {
     pub fn set_log(&mut self, log: Log, now: Timestamp, fx: &mut Effects) {
         let before = match log {
             Log::Memory => self.log.take(),
-            Log::Kept { next } => self.log.replace(Box::new(LogState::new(next))),
+            Log::Kept { next, keep, shown } => {
+                self.log.replace(Box::new(LogState::new(next, keep, shown)))
+            }
         };
         if let Some(before) = before {
             before.settle_all(fx);
@@ -97,27 +111,36 @@ impl Queue {
 
     /// The one door through which what the queue holds changes.
     pub(super) fn emit(&mut self, op: Op, fx: &mut Effects) {
-        if let Some(log) = &mut self.log {
-            let index = log.next;
-            log.next = OpIndex(index.0 + 1);
-            if let Op::Publish { first, block, .. } = &op {
-                let end = first.index() + u64::from(block.len());
-                log.hidden.push_back((index, first.level(), end));
+        let Some(log) = &mut self.log else {
+            if let Some(block) = self.carry_out(OpIndex::default(), op).0
+                && let Some(mut block) = Arc::into_inner(block)
+            {
+                block.clear();
+                fx.spare = Some(block);
             }
-            fx.ops.push((index, op.clone()));
-        }
-        if let Some(block) = self.carry_out(op)
-            && let Some(mut block) = Arc::into_inner(block)
+            return;
+        };
+        let index = log.next;
+        log.next = OpIndex(index.0 + 1);
+        if let Op::Publish { first, block, .. } = &op
+            && log.shown == Shown::WhenVisible
         {
-            block.clear();
-            fx.spare = Some(block);
+            let end = first.index() + u64::from(block.len());
+            log.hidden.push_back((index, first.level(), end));
         }
+        let (_, trace) = self.carry_out(index, op.clone());
+        fx.ops.push(LoggedOp { index, op, trace });
     }
 
-    /// Applies an op that another copy of this queue emitted: for recovery and mirrors. Changes
-    /// what the queue holds and its counters, and nothing else.
-    pub fn apply(&mut self, op: Op) {
-        self.carry_out(op);
+    /// Whether messages are kept whatever their `delivery_mode`.
+    pub(super) fn keeps_all(&self) -> bool {
+        self.log.as_ref().is_some_and(|log| log.keep == Keep::All)
+    }
+
+    /// Applies an op that another copy of this queue emitted: for mirrors. Changes what the queue
+    /// holds and its counters, and nothing else.
+    pub fn apply(&mut self, index: OpIndex, op: Op) {
+        self.carry_out(index, op);
     }
 
     /// Lets the next message of a priority have this position: for a queue that is made again from
@@ -132,45 +155,53 @@ impl Queue {
         self.levels.iter_mut().for_each(Level::mark_all_redelivered);
     }
 
-    /// Carries an op out; gives a block back that was copied.
-    fn carry_out(&mut self, op: Op) -> Option<Arc<Block>> {
+    /// Carries an op out; gives a block back that was copied, and says what the disk is to know.
+    fn carry_out(&mut self, index: OpIndex, op: Op) -> (Option<Arc<Block>>, Trace) {
+        let mut trace = Trace::None;
         match op {
             Op::Publish { first, at, block } => {
-                self.stats.published += u64::from(block.len());
-                self.ready.n += u64::from(block.len());
+                let n = u64::from(block.len() - block.holes());
+                self.stats.published += n;
+                self.ready.n += n;
                 self.ready.bytes += block.body_bytes(0..block.len());
-                let hidden = self.log.is_some();
+                if block.any_persistent() {
+                    trace = Trace::Log;
+                }
+                let log = self.log.as_ref();
+                let hidden = log.is_some_and(|log| log.shown == Shown::WhenVisible);
                 let level = self.level_for(first.level());
                 debug_assert!(first.index() >= level.next(), "ops applied out of order");
                 level.skip_to(first.index());
-                let copied = level.append(block, at);
+                let copied = level.append(block, at, index.0);
                 if !hidden {
                     level.show(level.next());
                 }
-                return copied;
+                return (copied, trace);
             }
             Op::Ack(ranges) => {
                 for range in ranges {
-                    self.stats.finished += self.finish(range);
+                    self.stats.finished += self.finish(range, &mut trace);
                 }
             }
             Op::Drop { range, reason } => {
-                let n = self.finish(range);
+                let n = self.finish(range, &mut trace);
                 *self.dropped_counter(reason) += n;
             }
             Op::Return(range) => {
                 if let Some(at) = self.level_index(range.first.level()) {
-                    let marks = self.levels[at].marks.get_or_insert_default();
+                    let level = &mut self.levels[at];
+                    let marks = level.marks.get_or_insert_default();
                     marks.count_return(positions(range));
+                    trace = level.trace(positions(range));
                 }
             }
             Op::Purge(ranges) => {
                 for range in ranges {
-                    self.stats.purged += self.finish(range);
+                    self.stats.purged += self.finish(range, &mut trace);
                 }
             }
         }
-        None
+        (None, trace)
     }
 
     fn dropped_counter(&mut self, reason: DropReason) -> &mut u64 {
@@ -184,9 +215,10 @@ impl Queue {
     }
 
     /// Marks messages as done, wherever they were, and says how many were not done before.
-    fn finish(&mut self, range: SeqRange) -> u64 {
+    fn finish(&mut self, range: SeqRange, trace: &mut Trace) -> u64 {
         let Some(at) = self.level_index(range.first.level()) else { return 0 };
-        let Finished { ready, out } = self.levels[at].finish(positions(range));
+        let Finished { ready, out, trace: own } = self.levels[at].finish(positions(range));
+        *trace = (*trace).max(own);
         self.ready -= ready;
         self.unacked -= out;
         ready.n + out.n

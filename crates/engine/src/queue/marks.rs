@@ -8,7 +8,9 @@ use std::ops::Range;
 #[derive(Debug, Default)]
 pub(super) struct Marks {
     /// Live positions that were delivered before.
-    pub(super) redelivered: RangeSet,
+    redelivered: RangeSet,
+    /// All positions below it were delivered before, for all that is known.
+    redelivered_below: u64,
     /// Live positions with a failed delivery: by `basic.reject`, or a channel that closed.
     pub(super) failed: RangeSet,
     /// How often a live position came back by a logged Return; the delivery count. Lasting.
@@ -17,11 +19,36 @@ pub(super) struct Marks {
 
 impl Marks {
     pub(super) fn is_empty(&self) -> bool {
-        self.redelivered.is_empty() && self.failed.is_empty() && self.returns.is_empty()
+        self.redelivered_below == 0
+            && self.redelivered.is_empty()
+            && self.failed.is_empty()
+            && self.returns.is_empty()
     }
 
-    /// Forgets positions that are done.
-    pub(super) fn forget(&mut self, range: Range<u64>) {
+    /// Notes that positions were delivered.
+    pub(super) fn redeliver(&mut self, range: Range<u64>) {
+        self.redelivered.insert(range.start.max(self.redelivered_below)..range.end);
+    }
+
+    /// Takes everything below `end` for delivered before.
+    pub(super) fn redeliver_below(&mut self, end: u64) {
+        self.redelivered_below = self.redelivered_below.max(end);
+        self.redelivered.remove(0..end);
+    }
+
+    /// The longest stretch from the start of `range` that was delivered before, or was not.
+    pub(super) fn redelivered(&self, range: Range<u64>) -> (u64, bool) {
+        if range.start < self.redelivered_below {
+            return (range.end.min(self.redelivered_below), true);
+        }
+        self.redelivered.stretch(range)
+    }
+
+    /// Forgets positions that are done; nothing is live below `floor`.
+    pub(super) fn forget(&mut self, range: Range<u64>, floor: u64) {
+        if floor >= self.redelivered_below {
+            self.redelivered_below = 0;
+        }
         if !self.redelivered.is_empty() {
             self.redelivered.remove(range.clone());
         }
@@ -39,6 +66,16 @@ impl Marks {
         for at in range {
             *self.returns.entry(at).or_default() += 1;
         }
+    }
+
+    /// Sets how often a position came back.
+    pub(super) fn set_returns(&mut self, at: u64, n: u32) {
+        self.returns.insert(at, n);
+    }
+
+    /// Forgets delivery counts of positions that are not in `live`.
+    pub(super) fn keep_returns(&mut self, live: &RangeSet) {
+        self.returns.retain(|at, _| live.contains(*at));
     }
 
     /// How often the message at `at` came back.

@@ -2,10 +2,11 @@
 //! applies the same ops in the same order (recovery, a mirror) holds the same messages.
 //! Who has what unacknowledged is no lasting state and is not in them.
 
+pub mod encode;
+
 use crate::block::Block;
 use crate::dead_letter::DeathReason;
-use crate::ids::Seq;
-use crate::ids::SeqRange;
+use crate::ids::{Seq, SeqRange};
 use crate::time::Timestamp;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -73,17 +74,65 @@ impl DropReason {
     }
 }
 
+/// An op that a queue emitted, to be stored and replicated.
+#[derive(Clone, Debug)]
+pub struct LoggedOp {
+    /// Its number.
+    pub index: OpIndex,
+    /// What changed.
+    pub op: Op,
+    /// Whether the disk has to hear of it.
+    pub trace: Trace,
+}
+
+/// What the disk holds or is going to hold of the messages that an op is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trace {
+    /// Nothing: none of them survives a restart anyway.
+    #[default]
+    None,
+    /// The ops that published them, unless they are left out because it is all over already.
+    Log,
+    /// A chunk, perhaps. What is done with them must be told even if their publishing is not.
+    Chunk,
+}
+
 /// Whether a queue's ops are kept by someone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Log {
     /// Nobody: no op is emitted, what is published is deliverable and confirmed at once.
     #[default]
     Memory,
-    /// Ops are emitted, numbered from `next` on. A message is deliverable once its op is
-    /// [visible](crate::queue::Queue::visible) and confirmed once it is
-    /// [durable](crate::queue::Queue::durable), if it has to be.
+    /// Ops are emitted. A message that is kept is confirmed once its op is
+    /// [durable](crate::queue::Queue::durable), if the queue is.
     Kept {
         /// The number of the next op.
         next: OpIndex,
+        /// Which messages survive a restart.
+        keep: Keep,
+        /// When a message may be delivered.
+        shown: Shown,
     },
+}
+
+/// Which messages of a queue survive a restart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// Those with `delivery_mode` 2.
+    // rabbitmq: classic queues
+    #[default]
+    Persistent,
+    /// All, whatever their `delivery_mode`.
+    // rabbitmq: quorum queues
+    All,
+}
+
+/// When the messages of a queue that keeps a log may be delivered and transient ones confirmed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shown {
+    /// At once: there is no other copy that would have to know them.
+    #[default]
+    AtOnce,
+    /// When the op is [visible](crate::queue::Queue::visible).
+    WhenVisible,
 }

@@ -20,6 +20,9 @@ impl Queue {
         if let Some(ttl) = self.settings.message_ttl {
             block.limit_expiry(now.plus(ttl));
         }
+        if self.keeps_all() {
+            block.make_persistent();
+        }
         if self.fitting(&block, 0).is_some() {
             self.publish_what_fits(&block, &confirms, now, fx);
         } else {
@@ -132,7 +135,7 @@ impl Queue {
         let answers = answers(confirms, records, Outcome::Accepted);
         match &mut self.log {
             None => fx.settled.extend(answers),
-            Some(log) => log.wait(answers, self.settings.durable && any_persistent),
+            Some(log) => log.wait(answers, self.settings.durable && any_persistent, fx),
         }
     }
 }

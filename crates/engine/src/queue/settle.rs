@@ -137,7 +137,7 @@ impl Queue {
     fn requeue(&mut self, at: usize, range: Range<u64>) {
         let level = &mut self.levels[at];
         let amount = level.amount(range.clone());
-        level.marks.get_or_insert_default().redelivered.insert(range.clone());
+        level.marks.get_or_insert_default().redeliver(range.clone());
         level.give_back(range);
         self.unacked -= amount;
         self.ready += amount;

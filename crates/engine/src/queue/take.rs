@@ -89,7 +89,8 @@ impl Queue {
     }
 
     /// Takes the next message, past all consumers, to be settled later; and says how many are
-    /// ready behind it. For the queue's expiry this is a use.
+    /// ready behind it. For the queue's expiry this is a use. Nothing also means that the message
+    /// is not in memory yet, if [`Self::is_loading`] says so.
     // rabbitmq: basic.get
     pub fn get(&mut self, now: Timestamp, fx: &mut Effects) -> Option<(Delivery, u64)> {
         let delivery = self.fetch(now, fx)?;
@@ -114,7 +115,7 @@ impl Queue {
         self.expire(now, fx);
         match &delivery {
             Some(delivery) => self.stats.redelivered += u64::from(delivery.redelivered),
-            None => self.stats.got_empty += 1,
+            None => self.stats.got_empty += u64::from(!self.is_loading()),
         }
         delivery
     }
@@ -137,7 +138,7 @@ fn cut<'a>(level: &Level, mut piece: Piece<'a>, budget: &Budget) -> (Piece<'a>, 
     piece.n = piece.n.min(budget.records);
     piece.n = piece.block.fill(piece.records(), u64::from(budget.bytes));
     let Some(marks) = &level.marks else { return (piece, false) };
-    let (end, redelivered) = marks.redelivered.stretch(piece.positions());
+    let (end, redelivered) = marks.redelivered(piece.positions());
     piece.n = (end - piece.start) as u32;
     (piece, redelivered)
 }

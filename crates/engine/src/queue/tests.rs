@@ -1,7 +1,9 @@
 //! Tests of the queue: single rules here, and any sequence of steps against a model.
 
+mod disk;
 mod model;
 mod property;
 mod rules;
+mod storage;
 mod support;
 mod turns;

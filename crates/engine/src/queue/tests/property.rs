@@ -1,11 +1,14 @@
 //! The queue against the model: any sequence of steps, everything compared after each.
 
+mod durable;
+
+use super::disk::Disk;
 use super::model::{Message, Model, ModelConsumer, State};
 use super::support::{Draft, confirmed, number_of, queue, signed_numbers, spec};
 use crate::ids::{ConsumerId, Seq, SeqRange};
 use crate::queue::credit::ChannelCredit;
 use crate::queue::effects::{Budget, Effects, Outcome};
-use crate::queue::ops::{Log, OpIndex};
+use crate::queue::ops::{Keep, Log, OpIndex, Shown};
 use crate::queue::settle::{Settle, Settlement};
 use crate::queue::{Queue, positions};
 use crate::settings::{Overflow, QueueSettings};
@@ -24,10 +27,21 @@ struct MessageShape {
 #[derive(Clone, Debug)]
 enum Step {
     Publish(Vec<MessageShape>),
-    Consume { no_ack: bool, prefetch: u16, priority: i32, shares_credit: bool },
+    Consume {
+        no_ack: bool,
+        prefetch: u16,
+        priority: i32,
+        shares_credit: bool,
+    },
     Cancel(usize),
-    Take { who: usize, records: u32, bytes: u32 },
-    Get { no_ack: bool },
+    Take {
+        who: usize,
+        records: u32,
+        bytes: u32,
+    },
+    Get {
+        no_ack: bool,
+    },
     Settle(Vec<(usize, usize, usize, Settlement)>),
     Purge,
     Wait(u64),
@@ -35,6 +49,25 @@ enum Step {
     MayDeliver(bool),
     CreditLimit(u32),
     Visible,
+    Durable,
+    /// Everything emitted is written.
+    Seal,
+    /// A checkpoint up to some ops ago goes into the next batch.
+    Checkpoint(u64),
+    PageOut(usize),
+    /// The node ends, with everything written or not, and begins again.
+    Crash {
+        written: bool,
+    },
+}
+
+/// Who keeps the queue's ops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Memory,
+    /// A log that says when messages are visible.
+    Replicated,
+    /// A log, and paging and crashes.
     Durable,
 }
 
@@ -74,6 +107,10 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0u32..6).prop_map(Step::CreditLimit),
         3 => Just(Step::Visible),
         2 => Just(Step::Durable),
+        5 => Just(Step::Seal),
+        3 => (0u64..30).prop_map(Step::Checkpoint),
+        4 => prop_oneof![Just(usize::MAX), 0usize..3000].prop_map(Step::PageOut),
+        1 => any::<bool>().prop_map(|written| Step::Crash { written }),
     ]
 }
 
@@ -122,7 +159,13 @@ struct Harness {
     next_message: u64,
     next_consumer: u64,
     n_refused: u64,
-    kept: bool,
+    mode: Mode,
+    keep: Keep,
+    disk: Disk,
+    /// What lives and what is done as far as the disk was told.
+    told: durable::Told,
+    /// Messages that no publish of this queue's counters brought.
+    n_recovered: u64,
     /// Consumers whose connection believes that there is something to take.
     awake: BTreeSet<u64>,
     /// (who took it, position, number) of what is unacknowledged, in the order it was taken.
@@ -132,7 +175,11 @@ struct Harness {
 }
 
 impl Harness {
-    fn new(settings: QueueSettings, kept: bool, credit_limit: u32) -> Self {
+    fn new(mut settings: QueueSettings, mode: Mode, keep: Keep, credit_limit: u32) -> Self {
+        if mode == Mode::Durable {
+            // While a block is away the bytes of its messages are estimated.
+            settings.max_length_bytes = None;
+        }
         let mut harness = Self {
             queue: queue(settings.clone()),
             mirror: queue(settings.clone()),
@@ -143,15 +190,24 @@ impl Harness {
             next_message: 1,
             next_consumer: 1,
             n_refused: 0,
-            kept,
+            mode,
+            keep,
+            disk: Disk::default(),
+            told: durable::Told::default(),
+            n_recovered: 0,
             awake: BTreeSet::new(),
             taken: Vec::new(),
             unanswered: 0,
             n_deaths: 0,
         };
-        if kept {
-            let log = Log::Kept { next: OpIndex(1) };
-            harness.queue.set_log(log, Timestamp(1000), &mut harness.fx);
+        let shown = match mode {
+            Mode::Memory => return harness,
+            Mode::Replicated => Shown::WhenVisible,
+            Mode::Durable => Shown::AtOnce,
+        };
+        let log = Log::Kept { next: OpIndex(1), keep, shown };
+        harness.queue.set_log(log, Timestamp(1000), &mut harness.fx);
+        if mode == Mode::Replicated {
             harness.model.visible_op = 0;
         }
         harness
@@ -215,7 +271,13 @@ impl Harness {
                 let last = self.queue.last_op().unwrap_or_default();
                 self.queue.durable(last, self.at(), &mut self.fx);
             }
+            Step::Seal | Step::Checkpoint(_) | Step::PageOut(_) | Step::Crash { .. } => {
+                if self.mode == Mode::Durable {
+                    self.disk_step(step);
+                }
+            }
         }
+        self.answer_loads();
     }
 
     fn publish(&mut self, shapes: &[MessageShape]) {
@@ -236,7 +298,7 @@ impl Harness {
                 redelivered: false,
                 failed: false,
                 returns: 0,
-                op: if self.kept { u64::MAX } else { 0 },
+                op: if self.mode == Mode::Replicated { u64::MAX } else { 0 },
                 state: State::Ready,
             });
         }
@@ -260,8 +322,21 @@ impl Harness {
             assert!(answered.insert(*tag), "tag {tag} answered twice");
             assert!(expected.contains(&(&(*outcome == Outcome::Accepted), *tag)));
         }
-        let waiting = if self.kept { taken.iter().filter(|taken| **taken).count() } else { 0 };
-        assert_eq!(outcomes.len() + waiting, taken.len());
+        let accepted = taken.iter().filter(|taken| **taken).count();
+        let refused = taken.len() - accepted;
+        let waiting = taken.len() - outcomes.len();
+        match self.mode {
+            Mode::Memory => assert_eq!(waiting, 0),
+            Mode::Replicated => assert_eq!(waiting, accepted),
+            Mode::Durable => {
+                assert!(outcomes.len() >= refused);
+                let first = self.next_message - taken.len() as u64;
+                let early = |(tag, outcome): &(u64, Outcome)| {
+                    *outcome == Outcome::Accepted && self.lasts(first + tag - 1)
+                };
+                assert!(!outcomes.iter().any(early), "confirmed before it is durable");
+            }
+        }
         self.unanswered += waiting as u64;
         self.fx.settled.clear();
     }
@@ -288,9 +363,7 @@ impl Harness {
     }
 
     fn take(&mut self, id: u64, records: u32, bytes: u32) {
-        let mut out = Vec::new();
-        let budget = Budget { records, bytes };
-        let more = self.queue.take(ConsumerId(id), budget, self.at(), &mut out, &mut self.fx);
+        let (out, more) = self.take_with_loads(id, Budget { records, bytes });
         let (expected, expected_more) = self.model.take(id, records, bytes, self.now);
         let got: Vec<i64> = out.iter().flat_map(signed_numbers).collect();
         let signed = |(id, again): &(u64, bool)| if *again { -(*id as i64) } else { *id as i64 };
@@ -314,13 +387,25 @@ impl Harness {
     }
 
     fn get(&mut self, no_ack: bool) {
-        let got = if no_ack {
-            self.queue.get_no_ack(self.at(), &mut self.fx)
-        } else {
-            self.queue.get(self.at(), &mut self.fx)
+        let get = |harness: &mut Self| {
+            if no_ack {
+                harness.queue.get_no_ack(harness.at(), &mut harness.fx)
+            } else {
+                harness.queue.get(harness.at(), &mut harness.fx)
+            }
         };
+        let mut got = get(self);
+        while got.is_none() && self.queue.is_loading() && self.model.may_deliver {
+            self.answer_loads();
+            got = get(self);
+        }
+        self.answer_loads();
         let expected = self.model.get(self.now);
-        let ready = self.model.sum(|state| state == State::Ready).0;
+        let mut ready = self.model.sum(|state| state == State::Ready).0;
+        if self.mode == Mode::Durable {
+            // What has expired behind it may have been away.
+            ready = got.as_ref().map_or(0, |(_, left)| *left);
+        }
         assert_eq!(
             got.as_ref().map(|(d, left)| (number_of(&d.block, d.first), d.redelivered, *left)),
             expected.map(|(id, redelivered)| (id, redelivered, ready))
@@ -378,7 +463,7 @@ impl Harness {
     fn visible(&mut self) {
         let last = self.queue.last_op().unwrap_or_default();
         self.queue.visible(last, self.at(), &mut self.fx);
-        if self.kept {
+        if self.mode == Mode::Replicated {
             self.model.visible_op = last.0;
             for message in self.model.messages.iter_mut().filter(|m| m.op == u64::MAX) {
                 message.op = last.0;
@@ -398,13 +483,15 @@ impl Harness {
         let model = &self.model;
         let counts = self.queue.counts();
         let ready = model.sum(|state| state == State::Ready);
-        assert_eq!((counts.ready, counts.ready_bytes), ready);
+        let estimated = self.queue.paged_out().0 > 0;
+        let own = |n, bytes, model: (u64, u64)| (n, if estimated { model.1 } else { bytes });
+        assert_eq!(own(counts.ready, counts.ready_bytes, ready), ready);
         let unacked = model.sum(|state| match state {
             State::Taken(_) => true,
             State::Assigned(by) => !model.is_no_ack(by),
             _ => false,
         });
-        assert_eq!((counts.unacked, counts.unacked_bytes), unacked);
+        assert_eq!(own(counts.unacked, counts.unacked_bytes, unacked), unacked);
         let in_flight =
             model.sum(|state| matches!(state, State::Assigned(by) if model.is_no_ack(by)));
         assert_eq!(counts.in_flight, in_flight.0);
@@ -412,12 +499,16 @@ impl Harness {
         self.check_consumers();
         self.check_deaths();
         self.check_mirror();
+        if self.mode == Mode::Durable {
+            self.check_disk();
+        }
     }
 
     fn check_stats(&self) {
         let (stats, counts) = (self.queue.stats(), self.queue.counts());
         let n = |state| self.model.sum(|s| s == state).0;
-        assert_eq!(stats.published, self.model.messages.len() as u64);
+        let published = stats.published + self.n_recovered;
+        assert_eq!(published, self.model.messages.len() as u64);
         assert_eq!(stats.finished, n(State::Acked));
         assert_eq!(stats.expired, n(State::Expired));
         assert_eq!(stats.dropped, n(State::Dropped));
@@ -431,7 +522,7 @@ impl Harness {
             + stats.rejected
             + stats.over_delivery_limit
             + stats.purged;
-        assert_eq!(stats.published, gone + counts.ready + counts.unacked + counts.in_flight);
+        assert_eq!(published, gone + counts.ready + counts.unacked + counts.in_flight);
         assert_eq!(stats.finished, stats.acked + stats.delivered_no_ack + stats.got_no_ack,);
     }
 
@@ -464,7 +555,8 @@ impl Harness {
 
     fn check_deaths(&mut self) {
         let new = &self.model.deaths[self.n_deaths..];
-        let got: Vec<_> = self
+        let mut new = new.to_vec();
+        let mut got: Vec<_> = self
             .fx
             .dead_letters
             .drain(..)
@@ -474,6 +566,11 @@ impl Harness {
                 })
             })
             .collect();
+        if self.mode == Mode::Durable {
+            // What is away dies when it is back.
+            new.sort_unstable_by_key(|(id, ..)| *id);
+            got.sort_unstable_by_key(|(id, ..)| *id);
+        }
         if self.model.settings.dead_letter.is_some() {
             assert_eq!(got, new);
         } else {
@@ -483,18 +580,21 @@ impl Harness {
     }
 
     fn check_mirror(&mut self) {
-        if !self.kept {
+        if self.mode == Mode::Memory {
             return assert!(self.fx.ops.is_empty());
         }
-        for (_, op) in self.fx.ops.drain(..) {
-            self.mirror.apply(op);
+        for logged in &self.fx.ops {
+            self.mirror.apply(logged.index, logged.op.clone());
         }
+        self.disk.emitted(&mut self.fx.ops);
         let live: Vec<_> = self.queue.live().collect();
         assert_eq!(self.mirror.live().collect::<Vec<_>>(), live);
         let (own, other) = (self.queue.counts(), self.mirror.counts());
         assert_eq!(other.ready, own.ready + own.unacked + own.in_flight);
         let bytes = self.queue.ready.bytes + self.queue.unacked.bytes + self.queue.in_flight.bytes;
-        assert_eq!(other.ready_bytes, bytes);
+        if self.queue.paged_out().0 == 0 {
+            assert_eq!(other.ready_bytes, bytes);
+        }
         let counts: Vec<_> = self.queue.delivery_counts().collect();
         assert_eq!(self.mirror.delivery_counts().collect::<Vec<_>>(), counts);
         let (a, b) = (self.queue.stats(), self.mirror.stats());
@@ -520,6 +620,7 @@ impl Harness {
         self.consume(true, 0, 9, false);
         let mut rounds = 0;
         loop {
+            self.answer_loads();
             self.check();
             if let Some(id) = self.awake.first().copied() {
                 self.take(id, 7, 900);
@@ -551,11 +652,12 @@ proptest! {
     #[test]
     fn behaves_as_the_model(
         settings in settings(),
-        kept in any::<bool>(),
+        mode in prop_oneof![1 => Just(Mode::Memory), 1 => Just(Mode::Replicated), 3 => Just(Mode::Durable)],
+        keep in prop_oneof![Just(Keep::Persistent), Just(Keep::All)],
         credit_limit in 0u32..5,
         steps in prop::collection::vec(step(), 1..70),
     ) {
-        let mut harness = Harness::new(settings, kept, credit_limit);
+        let mut harness = Harness::new(settings, mode, keep, credit_limit);
         for step in &steps {
             harness.step(step);
             harness.unanswered -= harness.fx.settled.iter().map(|s| u64::from(s.n)).sum::<u64>();

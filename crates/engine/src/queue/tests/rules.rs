@@ -5,7 +5,7 @@ use crate::block::{BLOCK_TARGET, Block};
 use crate::ids::{ConsumerId, Seq, SeqRange};
 use crate::queue::Settlement;
 use crate::queue::effects::{Budget, DeleteCause, Effects, Outcome};
-use crate::queue::ops::{Log, Op, OpIndex};
+use crate::queue::ops::{Keep, Log, Op, OpIndex, Shown};
 use crate::settings::{Overflow, QueueSettings};
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -447,8 +447,7 @@ fn purge_leaves_what_is_unacked_and_dead_letters_nothing() {
 #[test]
 fn closing_cancels_consumers_and_answers_publishers() {
     let mut bench = with(|settings| settings.durable = true);
-    let log = Log::Kept { next: OpIndex(1) };
-    bench.queue.set_log(log, bench.now, &mut bench.fx);
+    bench.queue.set_log(kept(), bench.now, &mut bench.fx);
     bench.queue.publish(confirmed(&drafts(1..3)), bench.now, &mut bench.fx);
     bench.consume(spec(7));
     assert!(bench.answers().is_empty());
@@ -460,10 +459,14 @@ fn closing_cancels_consumers_and_answers_publishers() {
 
 // ---- the log --------------------------------------------------------------------------------
 
+fn kept() -> Log {
+    Log::Kept { next: OpIndex(1), keep: Keep::Persistent, shown: Shown::WhenVisible }
+}
+
 #[test]
 fn message_is_handed_out_when_visible_and_confirmed_when_durable() {
     let mut bench = with(|settings| settings.durable = true);
-    bench.queue.set_log(Log::Kept { next: OpIndex(1) }, bench.now, &mut bench.fx);
+    bench.queue.set_log(kept(), bench.now, &mut bench.fx);
     bench.consume(spec(1));
     bench.queue.publish(confirmed(&drafts(1..3)), bench.now, &mut bench.fx);
     assert!(bench.woken().is_empty() && bench.answers().is_empty());
@@ -478,7 +481,7 @@ fn message_is_handed_out_when_visible_and_confirmed_when_durable() {
 #[test]
 fn transient_message_is_confirmed_when_visible() {
     let mut bench = with(|settings| settings.durable = true);
-    bench.queue.set_log(Log::Kept { next: OpIndex(1) }, bench.now, &mut bench.fx);
+    bench.queue.set_log(kept(), bench.now, &mut bench.fx);
     bench.queue.publish(confirmed(&drafts(1..2)), bench.now, &mut bench.fx);
     bench.queue.publish(confirmed(&drafts(2..3)), bench.now, &mut bench.fx);
     bench.queue.visible(OpIndex(2), bench.now, &mut bench.fx);
@@ -533,7 +536,7 @@ fn queue_made_again_from_what_was_stored_goes_on_where_it_was() {
     bench.publish(1..4);
     let block = Arc::new(batch(&drafts(7..9)).block);
     let first = Seq::new(0, 10);
-    bench.queue.apply(Op::Publish { first, at: bench.now, block });
+    bench.queue.apply(OpIndex(1), Op::Publish { first, at: bench.now, block });
     bench.queue.skip_to(Seq::new(0, 20));
     bench.queue.mark_all_redelivered();
     bench.publish(9..10);
@@ -549,7 +552,7 @@ fn ops_that_overlap_count_once() {
     bench.publish(1..8);
     for (first, n) in [(2, 2), (5, 1), (1, 5)] {
         let range = SeqRange { first: Seq(first), n };
-        bench.queue.apply(Op::Ack([range].into()));
+        bench.queue.apply(OpIndex(1), Op::Ack([range].into()));
     }
     assert_eq!((bench.ready(), bench.queue.stats().finished), (2, 5));
     assert_eq!(bench.queue.counts().ready_bytes, 16);

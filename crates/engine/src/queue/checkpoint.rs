@@ -1,0 +1,268 @@
+//! Checkpoints: what has to be on disk of a queue so that the records of its ops can go.
+//!
+//! A checkpoint is written in one batch with its chunks and the removal of the chunks that it no
+//! longer knows, so the chunks in the store are always those that the newest checkpoint speaks of.
+//!
+//! ```text
+//! version | number of the last op | levels: priority u8, covered, next,
+//!     entries: distance from the entry before, bytes, live parts: (gap, length)
+//!     delivery counts: distance from the one before, count
+//! ```
+//!
+//! A chunk without an entry is live as a whole. An entry without live parts is a chunk to remove.
+
+use super::Queue;
+use super::level::Level;
+use super::ops::OpIndex;
+use super::slot::{Kind, Slot};
+use crate::ids::Seq;
+use crate::wire::{Damaged, Reader, put_varint};
+use std::ops::Range;
+
+/// The first byte of a checkpoint.
+const VERSION: u8 = 1;
+
+/// The key of a chunk of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChunkId {
+    /// The position of its first record.
+    pub first: Seq,
+    /// The number of the group commit that wrote it.
+    pub gcn: u64,
+}
+
+/// What is known of a chunk without reading it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChunkMeta {
+    /// How many messages were in it when it was written.
+    pub n: u32,
+    /// The index within its priority of the position after its last one.
+    pub end: u64,
+    /// Bytes of their bodies.
+    pub bytes: u64,
+    /// The earliest expiry among them, in milliseconds since the epoch; 0 is never.
+    pub min_expiry: u64,
+    /// When the first of them arrived, in milliseconds since the epoch.
+    pub first_at: u64,
+    /// [`Self::TRANSIENT`] or 0.
+    pub flags: u8,
+}
+
+impl ChunkMeta {
+    /// No restart brings back anything of it.
+    pub const TRANSIENT: u8 = 1;
+}
+
+/// A chunk to be written. The group commit that does so completes its key.
+#[derive(Clone, Debug)]
+pub struct StoredChunk {
+    /// The position of its first record.
+    pub first: Seq,
+    /// What is kept beside it.
+    pub meta: ChunkMeta,
+    /// Its bytes.
+    pub data: Vec<u8>,
+}
+
+/// What has to be written, in one batch, to checkpoint a queue.
+#[derive(Clone, Debug, Default)]
+pub struct Checkpoint {
+    /// Which checkpoint of the queue it is, for [`Queue::checkpoint_stored`].
+    pub number: u64,
+    /// The bytes that replace those of the checkpoint before.
+    pub state: Vec<u8>,
+    /// Chunks to write.
+    pub chunks: Vec<StoredChunk>,
+    /// Chunks to remove.
+    pub dropped: Vec<ChunkId>,
+    /// The ops up to this one are no longer needed once the batch is written; those after it are.
+    pub retires: OpIndex,
+}
+
+impl Queue {
+    /// What has to be written so that the queue's ops up to `upto` are no longer needed. Messages
+    /// that they published and that are still there go into chunks, younger ones do not.
+    ///
+    /// The batches of a queue's checkpoints are written in the order of the calls, none left out,
+    /// and [`Self::checkpoint_stored`] is called for each. Ops that the queue emitted before the call
+    /// are written in the same batch at the latest.
+    #[must_use]
+    pub fn checkpoint(&mut self, upto: OpIndex) -> Checkpoint {
+        self.checkpoint_of(|_, slot| slot.kind != Kind::Transient && slot.first_op <= upto.0)
+    }
+
+    /// A checkpoint that files the slots of a level's priority that are wanted.
+    pub(super) fn checkpoint_of(&mut self, wanted: impl Fn(u8, &Slot) -> bool) -> Checkpoint {
+        let disk = self.disk.get_or_insert_default();
+        disk.checkpoints += 1;
+        let mut checkpoint = Checkpoint { number: disk.checkpoints, ..Checkpoint::default() };
+        for level in &mut self.levels {
+            let priority = level.priority;
+            level.file(checkpoint.number, |slot| wanted(priority, slot), &mut checkpoint.chunks);
+            level.take_dropped(&mut checkpoint.dropped);
+        }
+        let firsts: Vec<_> = checkpoint.chunks.iter().map(|chunk| chunk.first).collect();
+        if !firsts.is_empty() {
+            self.disk.get_or_insert_default().writing.push((checkpoint.number, firsts));
+        }
+        let last = self.last_op().unwrap_or_default();
+        let unfiled = self.levels.iter().filter_map(Level::first_unfiled).map(|slot| slot.first_op);
+        checkpoint.retires =
+            unfiled.min().map_or(last, |op| OpIndex(op.saturating_sub(1)).min(last));
+        self.write_state(last, &mut checkpoint.state);
+        checkpoint
+    }
+
+    /// Tells the queue that the batch with a checkpoint was written, though perhaps not synced yet:
+    /// its chunks can be read. What was to leave memory does so now.
+    pub fn checkpoint_stored(&mut self, number: u64, gcn: u64) {
+        let Some(disk) = &mut self.disk else { return };
+        let at = disk.writing.iter().position(|(writing, _)| *writing == number);
+        let firsts = at.map(|at| disk.writing.remove(at).1).unwrap_or_default();
+        let pinned = self.assigned();
+        for first in firsts {
+            let Some(at) = self.level_index(first.level()) else { continue };
+            let first = first.index();
+            let leaving = self.levels[at].stored(first, number, gcn);
+            if leaving && !self.is_pinned(at, first, &pinned) {
+                self.let_go(at, first);
+            }
+        }
+    }
+
+    fn write_state(&self, last: OpIndex, out: &mut Vec<u8>) {
+        out.push(VERSION);
+        put_varint(out, last.0);
+        put_varint(out, self.levels.len() as u64);
+        for level in &self.levels {
+            out.push(level.priority);
+            let covered = level.first_unfiled().map_or(level.next(), Slot::first);
+            put_varint(out, covered);
+            put_varint(out, level.next());
+            write_entries(level, out);
+            let counts: Vec<_> = level.marks.iter().flat_map(|marks| marks.all_returns()).collect();
+            put_varint(out, counts.len() as u64);
+            let mut before = 0;
+            for (position, n) in counts {
+                put_varint(out, position - before);
+                put_varint(out, u64::from(n));
+                before = position;
+            }
+        }
+    }
+}
+
+fn write_entries(level: &Level, out: &mut Vec<u8>) {
+    let mut entries: Vec<_> = level
+        .filed_partly()
+        .map(|slot| {
+            let mut parts = Vec::new();
+            let bytes = slot.lasting(&mut parts);
+            (slot.first(), bytes, parts)
+        })
+        .collect();
+    entries.extend(level.dead_while_written().map(|first| (first, 0, Vec::new())));
+    entries.sort_unstable_by_key(|(first, ..)| *first);
+    put_varint(out, entries.len() as u64);
+    let mut before = 0;
+    for (first, bytes, parts) in entries {
+        put_varint(out, first - before);
+        put_varint(out, bytes);
+        put_varint(out, parts.len() as u64);
+        let mut at = first;
+        for part in parts {
+            put_varint(out, part.start - at);
+            put_varint(out, part.end - part.start);
+            at = part.end;
+        }
+        before = first;
+    }
+}
+
+/// What a checkpoint says of a chunk that is not live as a whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) first: u64,
+    pub(super) bytes: u64,
+    pub(super) live: Vec<Range<u64>>,
+}
+
+/// What a checkpoint says of a priority.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct LevelState {
+    pub(super) priority: u8,
+    /// What was published below it is in chunks or done.
+    pub(super) covered: u64,
+    pub(super) next: u64,
+    /// By their first position.
+    pub(super) entries: Vec<Entry>,
+    /// By position.
+    pub(super) counts: Vec<(u64, u32)>,
+}
+
+/// Reads a checkpoint: the number of the last op that it includes, and the levels.
+pub(super) fn read_state(bytes: &[u8]) -> Result<(OpIndex, Vec<LevelState>), Damaged> {
+    let mut reader = Reader::new(bytes);
+    reader.version(VERSION)?;
+    let last = OpIndex(reader.varint()?);
+    let n = reader.count(5)?;
+    let mut levels: Vec<LevelState> = Vec::with_capacity(n);
+    for _ in 0..n {
+        let level = read_level(&mut reader)?;
+        if levels.iter().any(|other| other.priority == level.priority) {
+            return Err(reader.damaged("a priority occurs twice"));
+        }
+        levels.push(level);
+    }
+    if reader.is_at_end() { Ok((last, levels)) } else { Err(reader.damaged("too many bytes")) }
+}
+
+fn read_level(reader: &mut Reader<'_>) -> Result<LevelState, Damaged> {
+    let mut level = LevelState { priority: reader.byte()?, ..LevelState::default() };
+    level.covered = reader.varint()?;
+    level.next = reader.varint()?;
+    if level.covered > level.next || level.next >> Seq::INDEX_BITS != 0 {
+        return Err(reader.damaged("a position is too large"));
+    }
+    let mut before = None;
+    for _ in 0..reader.count(3)? {
+        let entry = read_entry(before, level.next, reader)?;
+        before = Some(entry.first);
+        level.entries.push(entry);
+    }
+    let mut before = None;
+    for _ in 0..reader.count(2)? {
+        let position = next_position(before, level.next, reader)?;
+        level.counts.push((position, reader.varint_u32()?));
+        before = Some(position);
+    }
+    Ok(level)
+}
+
+/// The position after `before`, told as its distance from that, and below `next`.
+fn next_position(before: Option<u64>, next: u64, reader: &mut Reader<'_>) -> Result<u64, Damaged> {
+    let distance = reader.varint()?;
+    let position = before.unwrap_or(0).checked_add(distance).filter(|at| *at < next);
+    let rises = before.is_none() || distance > 0;
+    position.filter(|_| rises).ok_or_else(|| reader.damaged("a position is out of place"))
+}
+
+fn read_entry(before: Option<u64>, next: u64, reader: &mut Reader<'_>) -> Result<Entry, Damaged> {
+    let first = next_position(before, next, reader)?;
+    let mut entry = Entry { first, bytes: reader.varint()?, live: Vec::new() };
+    let mut at = first;
+    for part in 0..reader.count(2)? {
+        let (gap, len) = (reader.varint()?, reader.varint()?);
+        let start = at.checked_add(gap);
+        let end = start.and_then(|start| start.checked_add(len)).filter(|end| *end <= next);
+        let (Some(start), Some(end)) = (start, end) else {
+            return Err(reader.damaged("a part is out of place"));
+        };
+        if len == 0 || (gap == 0 && part > 0) {
+            return Err(reader.damaged("a part is empty"));
+        }
+        entry.live.push(start..end);
+        at = end;
+    }
+    Ok(entry)
+}
