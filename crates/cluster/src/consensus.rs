@@ -1,8 +1,15 @@
-//! The door through which every durable change of topology goes, and its driver for a node that is alone.
+//! The door through which every durable change of topology goes.
+
+mod bytes;
+mod local;
+mod raft;
 
 use std::sync::Weak;
 
-use leveret_engine::{BrokerError, Command, Outcome, Timestamp};
+use leveret_engine::{Applied, BrokerError, Change, Command, Outcome, Timestamp};
+
+pub use local::LocalConsensus;
+pub use raft::{OpenError, Opened, Opening, RaftConsensus};
 
 /// What a proposal came to.
 pub type Proposed = Result<Outcome, BrokerError>;
@@ -10,47 +17,59 @@ pub type Proposed = Result<Outcome, BrokerError>;
 /// Told of the outcome of a proposal that was not applied at once.
 pub type Done = Box<dyn FnOnce(Proposed) + Send>;
 
+/// A command that was applied, and what has to be agreed on before its proposer is answered.
+#[derive(Debug)]
+pub struct Settled {
+    /// The answer.
+    pub outcome: Proposed,
+    /// The commands that follow from it.
+    pub next: Vec<Command>,
+}
+
+impl From<Result<Applied, BrokerError>> for Settled {
+    fn from(applied: Result<Applied, BrokerError>) -> Self {
+        match applied {
+            Ok(Applied { outcome, changes }) => {
+                let next = changes.iter().filter_map(Change::consequence).collect();
+                Self { outcome: Ok(outcome), next }
+            }
+            Err(error) => Self { outcome: Err(error), next: Vec::new() },
+        }
+    }
+}
+
 /// The deterministic machine that commands change.
 ///
 /// # Contract
-/// The same commands in the same order lead to the same state on every node: `apply` reads no clock
-/// and no randomness but its arguments, and it acts on what changed (queues created, consumers
-/// cancelled) before it returns.
+/// - The same agreed commands in the same order lead to the same durable state on every node, whatever
+///   else there is: `apply` reads no clock and no randomness but its arguments.
+/// - Both methods act on what changed (queues created, consumers cancelled) before they return.
 pub trait StateMachine: Send + Sync {
-    /// Applies one command at the time that the proposer stamped on it.
-    fn apply(&self, command: &Command, now: Timestamp) -> Proposed;
+    /// Takes a command from this node, at the time `now`. `None`: it has to be agreed on. Otherwise it
+    /// was refused, or it concerned this node alone and has been applied.
+    fn offer(&self, command: &Command, now: Timestamp) -> Option<Settled>;
+
+    /// Applies an agreed command at the time that the proposer stamped on it.
+    fn apply(&self, command: &Command, now: Timestamp) -> Settled;
+
+    /// The commands that make the durable state again.
+    fn snapshot(&self) -> Vec<Command>;
 }
 
 /// Agreement on the order of commands.
 ///
 /// # Contract
-/// - Commands are applied in one order, the same on every node.
+/// - What has to be agreed on is applied in one order, the same on every node, and not before it is
+///   kept by as many nodes as it takes: what was answered survives any crash.
 /// - `Some(outcome)`: the command has been applied (or refused) already and `done` is dropped.
 /// - `None`: `done` is called exactly once, later, from any thread, once the command is applied
 ///   here or is known never to be.
-/// - It never blocks the calling thread.
+/// - It never blocks the calling thread on a disk or on another node.
 pub trait MetaConsensus: Send + Sync {
+    /// Names the machine that commands are offered to and applied to from now on. It usually owns this
+    /// value, hence the weak reference.
+    fn attach(&self, machine: Weak<dyn StateMachine>);
+
     /// Proposes `command`, stamped with `now`.
     fn propose(&self, command: Command, now: Timestamp, done: Done) -> Option<Proposed>;
-}
-
-/// Agreement of a node with itself: every command is applied at once.
-pub struct LocalConsensus {
-    machine: Weak<dyn StateMachine>,
-}
-
-impl LocalConsensus {
-    /// A driver for `machine`, which owns it (hence the weak reference).
-    pub fn new(machine: Weak<dyn StateMachine>) -> Self {
-        Self { machine }
-    }
-}
-
-impl MetaConsensus for LocalConsensus {
-    fn propose(&self, command: Command, now: Timestamp, _done: Done) -> Option<Proposed> {
-        match self.machine.upgrade() {
-            Some(machine) => Some(machine.apply(&command, now)),
-            None => Some(Err(BrokerError::ShuttingDown)),
-        }
-    }
 }

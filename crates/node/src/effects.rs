@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use leveret_engine::{
     Block, ChannelKey, ConnectionId, DeadLetter, Effects, Exchange, Incoming, Queue, QueueId,
@@ -22,10 +23,12 @@ pub(crate) struct Scope<'a> {
     pub(crate) now: Timestamp,
     /// The connection whose turn it is: what concerns itself needs no mailbox.
     own: Option<(ConnectionId, &'a mut Own)>,
-    /// Whether a queue was published to whose consumers cannot keep up.
-    pub(crate) pressed: bool,
+    /// How long whoever published is not to be read, in milliseconds, since others cannot keep up.
+    pub(crate) rest: u64,
     fx: Effects,
     dead: VecDeque<DeadLetter>,
+    /// Holds on the journal's open group, until the dead letters are in their queues.
+    holds: u32,
     deletes: SmallVec<[QueueId; 1]>,
 }
 
@@ -41,9 +44,10 @@ impl<'a> Scope<'a> {
         Self {
             now,
             own: None,
-            pressed: false,
+            rest: 0,
             fx: Effects::default(),
             dead: VecDeque::new(),
+            holds: 0,
             deletes: SmallVec::new(),
         }
     }
@@ -80,9 +84,16 @@ impl Node {
         let (result, deadline) = {
             let mut queue = cell.queue.lock();
             let result = work(&mut queue, &mut scope.fx);
+            if !scope.fx.ops.is_empty() {
+                let hold = !scope.fx.dead_letters.is_empty();
+                let held = self.journal.append(cell, &mut scope.fx.ops, hold);
+                scope.holds += u32::from(held);
+            }
             (result, queue.next_deadline())
         };
-        self.timers.arm(Timed::Queue(cell.id), &cell.armed, deadline);
+        if !cell.leaving.load(Ordering::Relaxed) {
+            self.timers.arm(Timed::Queue(cell.id), &cell.armed, deadline);
+        }
         self.carry_out(cell, scope);
         result
     }
@@ -107,7 +118,11 @@ impl Node {
             post(self, &mut scope.own, channel.connection, event);
         }
         scope.dead.extend(scope.fx.dead_letters.drain(..));
-        if scope.fx.delete.take().is_some() {
+        if !scope.fx.loads.is_empty() {
+            self.journal.loads.ask(cell, &mut scope.fx.loads);
+        }
+        // To delete a durable queue takes until the disk has it.
+        if scope.fx.delete.take().is_some() && !cell.leaving.swap(true, Ordering::Relaxed) {
             scope.deletes.push(cell.id);
         }
     }
@@ -117,6 +132,9 @@ impl Node {
         loop {
             while let Some(dead) = scope.dead.pop_front() {
                 self.dead_letter(&dead, scope);
+            }
+            if scope.holds > 0 {
+                self.journal.release(std::mem::take(&mut scope.holds));
             }
             let Some(id) = scope.deletes.pop() else { break };
             self.delete_unused(id, scope.now);

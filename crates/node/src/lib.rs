@@ -23,6 +23,7 @@ mod connections;
 mod counters;
 mod effects;
 mod exchanges;
+mod journal;
 mod mailbox;
 mod node;
 mod pending;
@@ -34,6 +35,7 @@ mod timers;
 mod topology;
 mod views;
 
+pub use journal::{Load, Recovered, RecoveryError, Sealed};
 pub use node::{Node, NodeConfig};
 pub use session::Session;
 pub use views::Endpoints;

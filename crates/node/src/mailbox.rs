@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use leveret_engine::ConsumerId;
+use leveret_engine::{ChannelKey, ConsumerId};
 use leveret_protocol::Event;
 use parking_lot::Mutex;
 
@@ -19,6 +19,13 @@ pub(crate) struct Ready {
     pub(crate) consumer: ConsumerId,
 }
 
+/// A `basic.get` whose queue was reading from disk, to be tried again.
+pub(crate) struct Retry {
+    pub(crate) queue: Arc<QueueCell>,
+    pub(crate) channel: ChannelKey,
+    pub(crate) no_ack: bool,
+}
+
 #[derive(Default)]
 pub(crate) struct Mailbox {
     inner: Mutex<Inner>,
@@ -28,7 +35,16 @@ pub(crate) struct Mailbox {
 struct Inner {
     events: Vec<Event>,
     ready: Vec<Ready>,
+    retries: Vec<Retry>,
     waker: Option<Waker>,
+}
+
+/// What a connection finds in its mailbox.
+#[derive(Default)]
+pub(crate) struct Mail {
+    pub(crate) events: Vec<Event>,
+    pub(crate) ready: Vec<Ready>,
+    pub(crate) retries: Vec<Retry>,
 }
 
 impl Mailbox {
@@ -42,6 +58,11 @@ impl Mailbox {
         self.leave(|inner| inner.ready.push(Ready { queue: Arc::clone(queue), consumer }));
     }
 
+    /// Tells the connection that a `basic.get` is worth another try.
+    pub(crate) fn retry(&self, retry: Retry) {
+        self.leave(|inner| inner.retries.push(retry));
+    }
+
     fn leave(&self, put: impl FnOnce(&mut Inner)) {
         let waker = {
             let mut inner = self.inner.lock();
@@ -53,21 +74,15 @@ impl Mailbox {
         }
     }
 
-    /// Moves everything out, and leaves `waker` for the next arrival. Returns whether there was anything.
-    pub(crate) fn drain(
-        &self,
-        events: &mut Vec<Event>,
-        ready: &mut Vec<Ready>,
-        waker: &Waker,
-    ) -> bool {
+    /// Moves everything out, and leaves `waker` for the next arrival.
+    pub(crate) fn drain(&self, mail: &mut Mail, waker: &Waker) {
         let mut inner = self.inner.lock();
         match &inner.waker {
             Some(known) if known.will_wake(waker) => {}
             _ => inner.waker = Some(waker.clone()),
         }
-        let any = !inner.events.is_empty() || !inner.ready.is_empty();
-        events.append(&mut inner.events);
-        ready.append(&mut inner.ready);
-        any
+        mail.events.append(&mut inner.events);
+        mail.ready.append(&mut inner.ready);
+        mail.retries.append(&mut inner.retries);
     }
 }

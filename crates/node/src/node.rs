@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 
-use leveret_cluster::{Done, LocalConsensus, MetaConsensus, Proposed};
+use leveret_cluster::{Done, MetaConsensus, Proposed, StateMachine};
 use leveret_engine::{Command, ConnectionId, ConsumerId, QueueId, QueueMeta, Timestamp, Topology};
 use leveret_protocol::{Connection, ConnectionConfig, Event, Peer};
 use parking_lot::{Mutex, RwLock};
@@ -16,6 +16,7 @@ use crate::connections::{ConnectionTable, Handle};
 use crate::counters::Retired;
 use crate::effects::Scope;
 use crate::exchanges::ExchangeTable;
+use crate::journal::Journal;
 use crate::queues::QueueTable;
 use crate::replies::Replies;
 use crate::session::Session;
@@ -33,6 +34,10 @@ pub struct NodeConfig {
     pub connection_max: Option<u64>,
     /// The state to begin with.
     pub topology: Topology,
+    /// The agreement that changes it from now on.
+    pub meta: Arc<dyn MetaConsensus>,
+    /// Whether somebody stores what [`Node::seal`] gives: without it everything is in memory only.
+    pub keeps_messages: bool,
 }
 
 /// A broker process without its threads.
@@ -42,6 +47,7 @@ pub struct Node {
     routing_version: Arc<AtomicU64>,
     pub(crate) queues: QueueTable,
     pub(crate) exchanges: ExchangeTable,
+    pub(crate) journal: Journal,
     pub(crate) connections: ConnectionTable,
     pub(crate) admission: Admission,
     pub(crate) replies: Replies,
@@ -51,7 +57,7 @@ pub struct Node {
     connection_config: Arc<ConnectionConfig>,
     alarm: Mutex<Option<Arc<str>>>,
     random: Mutex<StdRng>,
-    meta: Box<dyn MetaConsensus>,
+    meta: Arc<dyn MetaConsensus>,
 }
 
 /// Numbers that are never used twice.
@@ -83,8 +89,9 @@ impl Node {
             me: Weak::clone(me),
             routing_version: topology.routing_version(),
             topology: RwLock::new(topology),
-            queues: QueueTable::default(),
+            queues: QueueTable::new(config.keeps_messages),
             exchanges: ExchangeTable::default(),
+            journal: Journal::default(),
             connections: ConnectionTable::default(),
             admission: Admission::new(config.connection_max),
             replies: Replies::default(),
@@ -94,11 +101,11 @@ impl Node {
             connection_config: Arc::new(config.connection),
             alarm: Mutex::default(),
             random: Mutex::new(StdRng::from_seed(config.seed)),
-            meta: Box::new(LocalConsensus::new(
-                Weak::clone(me) as Weak<dyn leveret_cluster::StateMachine>
-            )),
+            meta: config.meta,
         });
         node.open_queues(now);
+        let machine: Weak<dyn StateMachine> = node.weak();
+        node.meta.attach(machine);
         node
     }
 

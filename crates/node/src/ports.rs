@@ -14,6 +14,12 @@ use crate::connections::Handle;
 use crate::effects::Scope;
 use crate::node::Node;
 use crate::pending::{Batch, Pending, Push};
+use crate::queues::QueueCell;
+
+/// How long a publisher is not read when the consumers of its queue cannot keep up, in milliseconds. They drain faster
+/// than new memory could be filled; a consumer that does not read cannot hold a publisher back for longer than this
+/// per batch.
+const REST_MS: u64 = 1;
 
 /// One connection's way into the node during one turn.
 pub(crate) struct Ports<'n, 's> {
@@ -99,15 +105,25 @@ impl<'n, 's> Ports<'n, 's> {
         self.with(queue, |queue, fx| queue.consume(spec, now, fx)).unwrap_or(Ok(()))
     }
 
-    fn get(&mut self, queue: QueueId, no_ack: bool) -> Option<(leveret_engine::Delivery, u64)> {
+    /// The next message, or that there is none; `None` while the queue reads it from disk: then the connection is told to
+    /// try again.
+    pub(crate) fn get_or_wait(
+        &mut self,
+        cell: &Arc<QueueCell>,
+        channel: ChannelKey,
+        no_ack: bool,
+    ) -> Option<Answer> {
         let now = self.scope.now;
-        self.with(
-            queue,
-            |queue, fx| {
-                if no_ack { queue.get_no_ack(now, fx) } else { queue.get(now, fx) }
-            },
-        )
-        .flatten()
+        let (node, handle) = (self.node, self.handle);
+        node.with_queue(cell, self.scope, |queue, fx| {
+            let found = if no_ack { queue.get_no_ack(now, fx) } else { queue.get(now, fx) };
+            if found.is_none() && queue.is_loading() {
+                // Under the queue's lock: it cannot be loaded before this is noted.
+                node.journal.loads.wait(cell, handle, channel, no_ack);
+                return None;
+            }
+            Some(Answer::Got(Ok(found)))
+        })
     }
 
     fn counts(&mut self, queue: QueueId) -> Option<Counts> {
@@ -221,7 +237,10 @@ impl Broker for Ports<'_, '_> {
                 self.with(queue, |queue, fx| queue.cancel(consumer, now, fx));
                 Answer::Cancelled
             }
-            Call::Get { queue, no_ack } => Answer::Got(Ok(self.get(queue, no_ack))),
+            Call::Get { queue, no_ack } => match self.node.queues.get(queue) {
+                Some(cell) => return self.get_or_wait(&cell, channel, no_ack),
+                None => Answer::Got(Ok(None)),
+            },
             Call::Purge { queue } => {
                 Answer::Purged(Ok(self.with(queue, |queue, fx| queue.purge(fx)).unwrap_or(0)))
             }
@@ -249,10 +268,14 @@ fn hand_over_publishes(node: &Node, scope: &mut Scope<'_>, batch: &mut Batch) {
     }
     let now = scope.now;
     let incoming = batch.take_incoming();
-    scope.pressed |= node.with_queue(&batch.cell, scope, |queue, fx| {
+    let pressed = node.with_queue(&batch.cell, scope, |queue, fx| {
         queue.publish(incoming, now, fx);
         queue.is_pressed(now)
     });
+    if pressed {
+        scope.rest = scope.rest.max(REST_MS);
+    }
+    scope.rest = scope.rest.max(node.journal.rest());
     batch.reuse(scope.take_spare());
 }
 

@@ -1,12 +1,15 @@
 //! The live queues of this node, each behind its own lock.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use foldhash::HashMap;
+use leveret_engine::queue::ops::{Keep, Log, OpIndex, Shown};
 use leveret_engine::view::Totals;
-use leveret_engine::{Queue, QueueId, QueueMeta, Timestamp};
+use leveret_engine::{Effects, Queue, QueueId, QueueKind, QueueMeta, Timestamp};
 use parking_lot::{Mutex, RwLock};
+
+use crate::journal::Place;
 
 /// One live queue. Its lock is taken once per batch, and no other queue's lock while it is held.
 pub(crate) struct QueueCell {
@@ -14,19 +17,47 @@ pub(crate) struct QueueCell {
     pub(crate) queue: Mutex<Queue>,
     /// The earliest deadline that the timers know of, in ms; `u64::MAX` when none. Written under the timers' lock.
     pub(crate) armed: AtomicU64,
+    /// Whether it has asked to be deleted, so that it neither asks again nor is looked at until it is.
+    pub(crate) leaving: AtomicBool,
+    /// Which of its messages are kept on disk, if any.
+    pub(crate) keep: Option<Keep>,
+    /// Where the journal has it.
+    pub(crate) place: Place,
 }
 
 impl QueueCell {
-    fn new(meta: &QueueMeta, now: Timestamp) -> Self {
-        let queue = Queue::new(
+    fn new(meta: &QueueMeta, keeps: bool, now: Timestamp) -> Self {
+        let mut queue = Queue::new(
             meta.id,
             Arc::clone(&meta.vhost),
             Arc::clone(&meta.name),
             meta.settings.clone(),
             now,
         );
-        Self { id: meta.id, queue: Mutex::new(queue), armed: AtomicU64::new(u64::MAX) }
+        let keep = keep(meta).filter(|_| keeps);
+        queue.set_log(kept(keep, OpIndex(1)), now, &mut Effects::default());
+        Self {
+            id: meta.id,
+            queue: Mutex::new(queue),
+            armed: AtomicU64::new(u64::MAX),
+            leaving: AtomicBool::new(false),
+            keep,
+            place: Place::default(),
+        }
     }
+}
+
+/// Which messages of a queue are kept on disk.
+fn keep(meta: &QueueMeta) -> Option<Keep> {
+    meta.settings.durable.then(|| match meta.kind {
+        QueueKind::Classic => Keep::Persistent,
+        QueueKind::Quorum | QueueKind::Stream => Keep::All,
+    })
+}
+
+/// The log of a queue that keeps `keep`.
+pub(crate) fn kept(keep: Option<Keep>, next: OpIndex) -> Log {
+    keep.map_or(Log::Memory, |keep| Log::Kept { next, keep, shown: Shown::AtOnce })
 }
 
 /// How often queues came and went. Written as they do, read by whoever asks.
@@ -55,16 +86,24 @@ impl Churn {
 pub(crate) struct QueueTable {
     cells: RwLock<HashMap<QueueId, Arc<QueueCell>>>,
     churn: Churn,
+    /// Whether what is durable is kept on disk.
+    keeps: bool,
 }
 
 impl QueueTable {
+    pub(crate) fn new(keeps: bool) -> Self {
+        Self { keeps, ..Self::default() }
+    }
+
     pub(crate) fn get(&self, id: QueueId) -> Option<Arc<QueueCell>> {
         self.cells.read().get(&id).cloned()
     }
 
-    pub(crate) fn add(&self, meta: &QueueMeta, now: Timestamp) {
+    pub(crate) fn add(&self, meta: &QueueMeta, now: Timestamp) -> Arc<QueueCell> {
         self.churn.created.fetch_add(1, Ordering::Relaxed);
-        self.cells.write().insert(meta.id, Arc::new(QueueCell::new(meta, now)));
+        let cell = Arc::new(QueueCell::new(meta, self.keeps, now));
+        self.cells.write().insert(meta.id, Arc::clone(&cell));
+        cell
     }
 
     pub(crate) fn remove(&self, id: QueueId) -> Option<Arc<QueueCell>> {

@@ -12,7 +12,7 @@ use leveret_protocol::{Connection, ConnectionEnd, ConnectionInfo, ConnectionStat
 
 use crate::connections::Handle;
 use crate::effects::{Own, Scope};
-use crate::mailbox::Ready;
+use crate::mailbox::{Mail, Ready, Retry};
 use crate::node::Node;
 use crate::pending::Pending;
 use crate::ports::Ports;
@@ -27,11 +27,6 @@ const SHARE_BYTES: usize = 128 * 1024;
 /// Records that one take may hand out: bounds the time a queue's lock is held.
 const SHARE_RECORDS: u32 = 8192;
 
-/// How long a publisher is not read when the consumers of its queue cannot keep up, in milliseconds. They drain faster
-/// than new memory could be filled; a consumer that does not read cannot hold a publisher back for longer than this
-/// per batch.
-const REST_MS: u64 = 1;
-
 /// A client connection, without its socket.
 pub struct Session {
     node: Arc<Node>,
@@ -40,7 +35,7 @@ pub struct Session {
     pending: Pending,
     own: Own,
     ready: VecDeque<Ready>,
-    arrived: Vec<Ready>,
+    mail: Mail,
     deliveries: Vec<Delivery>,
     /// When this session last did something.
     now: Timestamp,
@@ -58,7 +53,7 @@ impl Session {
             pending: Pending::default(),
             own: Own::default(),
             ready: VecDeque::new(),
-            arrived: Vec::new(),
+            mail: Mail::default(),
             deliveries: Vec::new(),
             now: Timestamp(0),
             rest_until: Timestamp(0),
@@ -78,10 +73,13 @@ impl Session {
     /// there is more.
     pub fn run(&mut self, now: Timestamp, waker: &Waker) {
         self.now = now;
-        let mut events = Vec::new();
-        self.handle.mailbox.drain(&mut events, &mut self.arrived, waker);
-        self.ready.extend(self.arrived.drain(..));
-        if !events.is_empty() {
+        self.handle.mailbox.drain(&mut self.mail, waker);
+        self.ready.extend(self.mail.ready.drain(..));
+        for retry in std::mem::take(&mut self.mail.retries) {
+            self.retry(retry, now);
+        }
+        if !self.mail.events.is_empty() {
+            let events = std::mem::take(&mut self.mail.events);
             self.hand_over(events, now);
         }
         if self.next_deadline().is_some_and(|at| at <= now) {
@@ -165,6 +163,15 @@ impl Session {
         });
     }
 
+    /// Tries a `basic.get` again whose queue had to read from disk.
+    fn retry(&mut self, retry: Retry, now: Timestamp) {
+        let Retry { queue, channel, no_ack } = retry;
+        let answer = self.step(now, |_, ports, _| ports.get_or_wait(&queue, channel, no_ack));
+        if let Some(answer) = answer {
+            self.hand_over(vec![Event::Answer { channel, answer }], now);
+        }
+    }
+
     fn step<R>(
         &mut self,
         now: Timestamp,
@@ -176,8 +183,8 @@ impl Session {
         ports.flush();
         self.node.finish(&mut scope);
         self.now = now;
-        if scope.pressed {
-            self.rest_until = now.plus(REST_MS);
+        if scope.rest > 0 {
+            self.rest_until = now.plus(scope.rest);
         }
         self.pending.end();
         result

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use leveret_cluster::{Proposed, StateMachine};
+use leveret_cluster::{Settled, StateMachine};
 use leveret_engine::command::{Change, Outcome};
-use leveret_engine::{BrokerError, Command, QueueMeta, Timestamp};
+use leveret_engine::{Applied, BrokerError, Command, QueueMeta, Timestamp, Topology};
 use leveret_protocol::{Declared, Event};
 
 use crate::connections::Shape;
@@ -12,6 +12,7 @@ use crate::effects::Scope;
 use crate::exchanges::Replay;
 use crate::node::Node;
 use crate::queues::QueueCell;
+use crate::timers::Timed;
 
 /// What is left to do of a command's changes once the topology is unlocked.
 enum Aftermath {
@@ -27,37 +28,59 @@ enum Who {
 }
 
 impl StateMachine for Node {
-    fn apply(&self, command: &Command, now: Timestamp) -> Proposed {
-        let (outcome, aftermath) = {
-            let mut topology = self.topology.write();
-            let applied = topology.apply(command, now)?;
-            let mut aftermath: Vec<_> =
-                applied.changes.into_iter().filter_map(|change| self.note(change, now)).collect();
-            if let (Command::Bind(spec), Outcome::Bound { created: true }) =
-                (command, &applied.outcome)
-            {
-                aftermath.extend(self.replay_of(&topology, spec).map(Aftermath::Replay));
-            }
-            (applied.outcome, aftermath)
-        };
-        for rest in aftermath {
-            self.follow_up(rest, now);
-        }
-        Ok(outcome)
+    fn offer(&self, command: &Command, now: Timestamp) -> Option<Settled> {
+        self.change(command, now, |topology| topology.offer(command, now).transpose())
+    }
+
+    fn apply(&self, command: &Command, now: Timestamp) -> Settled {
+        let settled =
+            self.change(command, now, |topology| Some(topology.apply_agreed(command, now)));
+        settled.unwrap_or_else(|| Err(BrokerError::ShuttingDown).into())
+    }
+
+    fn snapshot(&self) -> Vec<Command> {
+        self.topology.read().snapshot_commands()
     }
 }
 
 impl Node {
-    /// Makes the queues, and what exchanges keep, that the topology begins with.
+    /// Changes the topology and acts on it: before anyone can see it what must be, the rest at once afterwards.
+    fn change(
+        &self,
+        command: &Command,
+        now: Timestamp,
+        change: impl FnOnce(&mut Topology) -> Option<Result<Applied, BrokerError>>,
+    ) -> Option<Settled> {
+        let (settled, aftermath) = {
+            let mut topology = self.topology.write();
+            let applied = change(&mut topology)?;
+            let changes = applied.as_ref().map(|applied| applied.changes.clone());
+            let changes = changes.unwrap_or_default().into_iter();
+            let mut aftermath: Vec<_> =
+                changes.filter_map(|change| self.note(change, now)).collect();
+            let bound = matches!(&applied, Ok(applied)
+                if matches!(applied.outcome, Outcome::Bound { created: true }));
+            if bound && let Command::Bind(spec) = command {
+                aftermath.extend(self.replay_of(&topology, spec).map(Aftermath::Replay));
+            }
+            (Settled::from(applied), aftermath)
+        };
+        for rest in aftermath {
+            self.follow_up(rest, now);
+        }
+        Some(settled)
+    }
+
+    /// Makes the queues that the topology begins with, and watches their deadlines.
     pub(crate) fn open_queues(&self, now: Timestamp) {
         let topology = self.topology.read();
-        for vhost in topology.vhosts() {
-            for queue in vhost.queues() {
-                self.queues.add(queue, now);
-            }
-            for exchange in vhost.exchanges() {
-                self.exchanges.add(exchange);
-            }
+        for exchange in topology.vhosts().flat_map(|vhost| vhost.exchanges()) {
+            self.exchanges.add(exchange);
+        }
+        for queue in topology.vhosts().flat_map(|vhost| vhost.queues()) {
+            let cell = self.queues.add(queue, now);
+            let deadline = cell.queue.lock().next_deadline();
+            self.timers.arm(Timed::Queue(cell.id), &cell.armed, deadline);
         }
     }
 
@@ -89,7 +112,11 @@ impl Node {
                 self.queues.add(&queue, now);
                 None
             }
-            Change::QueueRemoved(queue) => self.queues.remove(queue.id).map(Aftermath::Close),
+            Change::QueueRemoved(queue) => {
+                let cell = self.queues.remove(queue.id)?;
+                self.journal.forget(&cell);
+                Some(Aftermath::Close(cell))
+            }
             Change::QueueChanged(queue) => Some(Aftermath::Reset(queue)),
             Change::ExchangeAdded(exchange) => {
                 self.exchanges.add(&exchange);

@@ -1,6 +1,7 @@
 //! The command line: what there is to type, and what `--help` says.
 
 use crate::config::{ConfigError, Flags, load};
+use crate::data_commands::DataArgs;
 use crate::perf::PerfArgs;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -22,6 +23,15 @@ pub(crate) enum Command {
     /// Run a broker until it is told to stop.
     Serve(Serve),
     Perf(PerfArgs),
+    /// Read the messages in a data directory, verify every checksum and say what is in it.
+    ///
+    /// The broker that uses the directory must have been stopped. Nothing is changed.
+    Check(DataArgs),
+    /// Make damaged messages usable again: keep what can be read, and say what is lost.
+    ///
+    /// For a broker that refuses to start because its messages are damaged. The damaged files stay
+    /// beside the repaired ones. Make a copy of the directory first.
+    Repair(DataArgs),
 }
 
 /// Options of `leveret serve`.

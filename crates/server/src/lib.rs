@@ -17,6 +17,7 @@ mod cli;
 pub mod clock;
 pub mod config;
 pub mod connection_task;
+mod data_commands;
 pub mod data_dir;
 mod door;
 pub mod http;
@@ -30,6 +31,7 @@ pub mod resources;
 pub mod server;
 pub mod signals;
 mod socket;
+mod storage;
 mod timers;
 pub mod tls;
 

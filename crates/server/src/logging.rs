@@ -41,7 +41,9 @@ fn filter(level: &str) -> Result<EnvFilter, LogError> {
             return Err(wrong());
         }
     }
-    EnvFilter::try_new(level).map_err(|_| wrong())
+    // Its elections and log positions are for those who look for them.
+    let quiet = if level.contains("openraft") { "" } else { ",openraft=warn" };
+    EnvFilter::try_new(format!("{level}{quiet}")).map_err(|_| wrong())
 }
 
 #[cfg(test)]
@@ -51,8 +53,9 @@ mod tests {
     #[test]
     fn levels_and_filters_are_read() {
         for good in ["info", "WARN", "off", "info,leveret_server=debug"] {
-            assert!(filter(good).is_ok(), "{good}");
+            assert!(filter(good).unwrap().to_string().contains("openraft=warn"), "{good}");
         }
+        assert!(filter("info,openraft=debug").unwrap().to_string().contains("openraft=debug"));
         for bad in ["loud", "", "leveret=loud", "inf,leveret_server=debug"] {
             assert!(filter(bad).unwrap_err().to_string().contains("is not a level"), "{bad}");
         }

@@ -13,6 +13,7 @@ mod measure;
 mod options;
 mod order;
 mod producer;
+mod raw_log;
 mod relay;
 mod report;
 mod scan;
@@ -42,6 +43,9 @@ use self::options::Plan;
 pub(crate) fn run(args: &PerfArgs) -> Result<(), PerfError> {
     if let Some(address) = args.null_relay {
         return relay::serve(address, args.duration);
+    }
+    if let Some(dir) = &args.raw_log {
+        return raw_log::run(dir, args);
     }
     let plan = Plan::new(args)?;
     let json = plan.json;

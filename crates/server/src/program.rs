@@ -6,7 +6,7 @@ use crate::cli::{Cli, Command, Serve};
 use crate::config::Config;
 use crate::server::Server;
 use crate::signals::{INTERRUPTED, Signals};
-use crate::{logging, perf, resources};
+use crate::{data_commands, logging, perf, resources};
 use anyhow::Context as _;
 use clap::Parser as _;
 use std::io::Write as _;
@@ -20,6 +20,8 @@ use tracing::{info, warn};
 pub fn run() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Serve(options) => serve(&options),
+        Command::Check(options) => data_commands::check(&options),
+        Command::Repair(options) => data_commands::mend(&options),
         Command::Perf(options) => {
             perf::run(&options).map(|()| ExitCode::SUCCESS).map_err(anyhow::Error::from)
         }

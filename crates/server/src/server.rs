@@ -1,5 +1,7 @@
 //! A broker in this process: opens everything in order, keeps it running, and ends it gracefully.
 
+mod kept;
+mod messages;
 mod start;
 
 #[cfg(test)]
@@ -7,6 +9,7 @@ mod tests;
 
 use crate::data_dir::DataDir;
 use crate::listener::accept::Places;
+use crate::storage::Storage;
 use leveret_engine::view::ListenerView;
 use leveret_node::Node;
 use std::net::SocketAddr;
@@ -16,6 +19,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+pub(crate) use messages::FOLDER as MESSAGES;
 pub use start::StartError;
 
 /// What clients are told when the broker ends.
@@ -36,6 +40,9 @@ pub struct Server {
     /// HTTP listeners and timers.
     others: JoinSet<()>,
     closing: watch::Sender<bool>,
+    /// Go before the directory they are in.
+    storage: Storage,
+    meta: kept::Agreement,
     _data_dir: DataDir,
 }
 
@@ -126,6 +133,9 @@ impl Server {
         let emptied = tokio::time::timeout(SHUTDOWN_TIME_MAX, self.places.emptied()).await;
         let left = if emptied.is_ok() { 0 } else { self.node.connection_count() };
         self.others.shutdown().await;
+        self.storage.end();
+        // What clients were answered is on disk; what they still wait for is refused.
+        self.meta.0.shutdown();
         left
     }
 }

@@ -1,7 +1,9 @@
 //! What can end a run early, in words that say what to do about it.
 
 use std::io;
+use std::path::PathBuf;
 
+use leveret_store::StoreError;
 use thiserror::Error;
 
 /// Why a run failed.
@@ -33,6 +35,14 @@ pub(crate) enum PerfError {
         address: String,
         /// What the system said.
         source: io::Error,
+    },
+    /// The raw log cannot be written.
+    #[error("cannot measure the disk in {}: {error}", dir.display())]
+    RawLog {
+        /// The directory.
+        dir: PathBuf,
+        /// What the store said.
+        error: StoreError,
     },
     /// This process may not open that many sockets or threads.
     #[error("{what}: {source}; raise the limit with `ulimit -n` or ask for fewer connections")]

@@ -2,6 +2,7 @@
 //! the options is found here, before a socket is opened; what comes out is a [`Plan`].
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -185,6 +186,13 @@ pub(crate) struct PerfArgs {
     /// acks are ignored. It stops after --duration or when killed.
     #[arg(long, value_name = "ADDR", help_heading = "Ceiling")]
     pub(super) null_relay: Option<SocketAddr>,
+
+    /// Measure the disk instead of a broker: append and fdatasync to a file in this directory
+    ///
+    /// Each append holds as many messages of --size as --confirms says (1000 when it does not): what a
+    /// broker that syncs before it confirms can reach at best.
+    #[arg(long, value_name = "DIR", help_heading = "Ceiling")]
+    pub(super) raw_log: Option<PathBuf>,
 }
 
 /// What one run does: the options, checked and completed.

@@ -1,6 +1,8 @@
 //! Starting a broker. Everything that can be wrong with the configuration is found before the first
 //! client can come in, and said in words for the person who starts it.
 
+use super::kept::{self, Agreement};
+use super::messages;
 use super::{Protocol, Server, ServerFacts};
 use crate::alarms::Thresholds;
 use crate::clock::Clock;
@@ -12,14 +14,14 @@ use crate::listener::accept::{self, Places};
 use crate::listener::{self, ListenError, address};
 use crate::process_view::{ProcessFacts, ProcessView};
 use crate::tls::{self, TlsError};
-use crate::{http, resources, timers};
-use leveret_engine::auth::{HashAlgorithm, PasswordHash};
-use leveret_engine::limits::TopologyLimits;
-use leveret_engine::topology::{Topology, TopologyConfig, default_commands};
+use crate::{http, resources, storage, timers};
+use leveret_cluster::OpenError;
+use leveret_engine::topology::Topology;
 use leveret_engine::view::Registry;
 use leveret_engine::{BrokerError, Timestamp};
-use leveret_node::{Node, NodeConfig};
+use leveret_node::{Node, NodeConfig, RecoveryError};
 use leveret_protocol::{ConnectionConfig, Mechanism};
+use leveret_store::{MetaError, StoreError};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -44,6 +46,21 @@ pub enum StartError {
     /// TLS cannot be offered.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// What is kept of users, vhosts, queues and the like cannot be opened.
+    #[error(transparent)]
+    Kept(#[from] MetaError),
+    /// What is kept of them makes no sense.
+    #[error("users, vhosts and queues cannot be read: {0}")]
+    Agreement(OpenError),
+    /// The message store cannot be used.
+    #[error(transparent)]
+    Messages(#[from] StoreError),
+    /// The messages in it cannot be read.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    /// The system has no thread left.
+    #[error("cannot start the threads of the message store: {0}")]
+    Threads(std::io::Error),
     /// The default user or vhost cannot be created.
     #[error("the default user and vhost cannot be created: {0}")]
     Defaults(BrokerError),
@@ -65,10 +82,12 @@ impl Server {
         let config = Arc::new(config);
         let data_dir = DataDir::take(&config.data_dir)?;
         let tls = acceptor(&config)?;
+        let clock = Arc::new(Clock::start());
+        let (topology, meta) = kept::open(&config, &data_dir, clock.now())?;
         let listeners = open(&config)?;
         let facts = facts(&config, &data_dir, &listeners);
-        let clock = Arc::new(Clock::start());
-        let node = node(&config, clock.now())?;
+        let node = node(&config, topology, &meta, clock.now());
+        let storage = messages::start(&data_dir, &node, &clock)?;
         let sockets = resources::sockets_max(resources::descriptor_limit());
         let view = Arc::new(view(&config, &facts, (&node, &clock), sockets));
         // Before the first client, so that an alarm holds from the first message on.
@@ -81,6 +100,8 @@ impl Server {
             accepting: JoinSet::new(),
             others: JoinSet::new(),
             closing,
+            storage,
+            meta,
             _data_dir: data_dir,
         };
         let door = Door { node: Arc::clone(&node), clock: Arc::clone(&clock) };
@@ -92,6 +113,8 @@ impl Server {
             salt: random,
         };
         server.others.spawn(timers::deadlines(Arc::clone(&node), Arc::clone(&clock)));
+        let limit = config.resources.message_memory.0 as usize;
+        server.others.spawn(storage::paging(Arc::clone(&node), limit));
         server.others.spawn(timers::alarms(Arc::clone(&node), view, Arc::clone(&config)));
         let context = Arc::new(Context { node, clock });
         for listener in listeners {
@@ -170,47 +193,27 @@ fn facts(config: &Config, data_dir: &DataDir, listeners: &[Open]) -> ServerFacts
     }
 }
 
-fn node(config: &Config, now: Timestamp) -> Result<Arc<Node>, StartError> {
-    let topology = topology(config, now).map_err(StartError::Defaults)?;
+fn node(config: &Config, topology: Topology, meta: &Agreement, now: Timestamp) -> Arc<Node> {
     let config = NodeConfig {
         connection: connection_config(config),
         seed: random(),
         connection_max: some(config.amqp.connection_max),
         topology,
+        meta: Arc::clone(&meta.0) as _,
+        keeps_messages: true,
     };
-    Ok(Node::new(config, now))
+    Node::new(config, now)
 }
 
 /// What must not be guessed: salts, and the seed of names that the node makes up.
 #[expect(clippy::disallowed_methods, reason = "the server is where randomness comes from")]
-fn random<const N: usize>() -> [u8; N] {
+pub(super) fn random<const N: usize>() -> [u8; N] {
     rand::random()
 }
 
 /// 0 stands for no limit in the configuration.
-fn some(limit: u64) -> Option<u64> {
+pub(super) fn some(limit: u64) -> Option<u64> {
     (limit > 0).then_some(limit)
-}
-
-fn topology(config: &Config, now: Timestamp) -> Result<Topology, BrokerError> {
-    let limits = TopologyLimits {
-        queues: some(config.limits.cluster_queue_limit),
-        exchanges: some(config.limits.cluster_exchange_limit),
-        vhosts: some(config.limits.vhost_max),
-        ..TopologyLimits::default()
-    };
-    let auth = &config.auth;
-    let loopback_users = auth.loopback_users.iter().map(|name| name.as_str().into()).collect();
-    // Seconds count the starts well enough: nobody starts a broker twice within one.
-    let boot = now.seconds() as u32;
-    let mut topology = Topology::new(TopologyConfig { limits, loopback_users, boot });
-    let password = auth.default_pass.0.as_bytes();
-    let password = PasswordHash::new(HashAlgorithm::default(), password, random());
-    let (vhost, user) = (auth.default_vhost.as_str().into(), auth.default_user.as_str().into());
-    for command in default_commands(&vhost, &user, password, vec!["administrator".into()]) {
-        topology.apply(&command, now)?;
-    }
-    Ok(topology)
 }
 
 fn connection_config(config: &Config) -> ConnectionConfig {

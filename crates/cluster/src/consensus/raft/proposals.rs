@@ -1,0 +1,224 @@
+//! Proposals on their way: gathered while the group before them is written, and answered when they are
+//! applied.
+//!
+//! A group is one entry of the log and so one write to disk. It never waits for company: what is there
+//! when the one before is done is the next one.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use leveret_engine::{BrokerError, Command, Timestamp};
+use openraft::Raft;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::machine::Shared;
+use super::types::Config;
+use crate::consensus::bytes::{Batch, Stamped};
+use crate::consensus::{Done, Proposed, Settled, StateMachine};
+
+/// Commands of one group, at most: applying them takes a millisecond or so, in which nobody else is
+/// answered.
+const GROUP_COMMANDS_MAX: usize = 1024;
+
+/// Bytes of one group, at most (but for its last command).
+const GROUP_BYTES_MAX: usize = 1 << 20;
+
+/// Proposals that wait, at most. A channel and an HTTP request have one each, a queue that is
+/// going has one; more than a million is a defect that must not eat the memory.
+const WAITING_MAX: usize = 1 << 20;
+
+/// The proposals that wait, and their end of the thread that agrees.
+#[derive(Default)]
+pub(super) struct Proposals {
+    inner: Mutex<Inner>,
+    wake: Notify,
+}
+
+#[derive(Default)]
+struct Inner {
+    waiting: VecDeque<Pending>,
+    closed: bool,
+}
+
+struct Pending {
+    stamped: Stamped,
+    done: Done,
+}
+
+impl Proposals {
+    /// Offers a command to the machine, and has it agreed on where it has to be.
+    pub(super) fn propose(
+        self: &Arc<Self>,
+        machine: &Arc<dyn StateMachine>,
+        command: Command,
+        now: Timestamp,
+        done: Done,
+    ) -> Option<Proposed> {
+        match machine.offer(&command, now) {
+            Some(Settled { outcome, next }) if next.is_empty() => Some(outcome),
+            Some(settled) => {
+                self.finish(Some(machine), settled, now, done);
+                None
+            }
+            None => {
+                self.push(Pending { stamped: Stamped { at: now, command }, done });
+                None
+            }
+        }
+    }
+
+    fn push(&self, pending: Pending) {
+        let refused = {
+            let mut inner = self.inner.lock();
+            if inner.closed {
+                BrokerError::ShuttingDown
+            } else if inner.waiting.len() >= WAITING_MAX {
+                BrokerError::Internal("too many changes of topology wait for the disk".into())
+            } else {
+                inner.waiting.push_back(pending);
+                drop(inner);
+                self.wake.notify_one();
+                return;
+            }
+        };
+        (pending.done)(Err(refused));
+    }
+
+    /// Answers a proposal once what follows from it is agreed on, too.
+    fn finish(
+        self: &Arc<Self>,
+        machine: Option<&Arc<dyn StateMachine>>,
+        settled: Settled,
+        now: Timestamp,
+        done: Done,
+    ) {
+        let Settled { outcome, mut next } = settled;
+        while let (Some(machine), Some(command)) = (machine, next.pop()) {
+            if let Some(settled) = machine.offer(&command, now) {
+                next.extend(settled.next);
+                continue;
+            }
+            let (this, machine) = (Arc::clone(self), Arc::downgrade(machine));
+            let then = Box::new(move |_: Proposed| {
+                let machine = machine.upgrade();
+                this.finish(machine.as_ref(), Settled { outcome, next }, now, done);
+            });
+            self.push(Pending { stamped: Stamped { at: now, command }, done: then });
+            return;
+        }
+        done(outcome);
+    }
+
+    /// Takes no more proposals; those that wait are refused by whoever runs them.
+    pub(super) fn close(&self) {
+        self.inner.lock().closed = true;
+        self.wake.notify_one();
+    }
+
+    /// Refuses whatever waits.
+    pub(super) fn refuse(&self) {
+        self.close();
+        // Refusing one may push another, which is refused at once.
+        let waiting = std::mem::take(&mut self.inner.lock().waiting);
+        for pending in waiting {
+            (pending.done)(Err(BrokerError::ShuttingDown));
+        }
+    }
+
+    /// The next group; `None` when there will be no more.
+    async fn next(&self) -> Option<Vec<Pending>> {
+        loop {
+            {
+                let mut inner = self.inner.lock();
+                if inner.closed {
+                    return None;
+                }
+                if !inner.waiting.is_empty() {
+                    let n = inner.waiting.len().min(GROUP_COMMANDS_MAX);
+                    return Some(inner.waiting.drain(..n).collect());
+                }
+            }
+            self.wake.notified().await;
+        }
+    }
+
+    /// Agrees on what is proposed until [`Proposals::close`].
+    ///
+    /// # Errors
+    /// When it can go on no more, with the reason.
+    pub(super) async fn run(
+        self: &Arc<Self>,
+        raft: &Raft<Config>,
+        shared: &Shared,
+    ) -> Result<(), String> {
+        let mut metrics = raft.metrics();
+        loop {
+            let group = tokio::select! {
+                group = self.next() => group,
+                changed = metrics.changed() => {
+                    // Other trouble than that of a write, such as that of a snapshot.
+                    if let Err(fatal) = &metrics.borrow_and_update().running_state {
+                        return Err(fatal.to_string());
+                    }
+                    changed.map_err(|_| "agreement has stopped".to_owned())?;
+                    continue;
+                }
+            };
+            let Some(group) = group else { return Ok(()) };
+            self.agree(raft, shared, group).await?;
+            if shared.snapshot_is_due() {
+                raft.trigger().snapshot().await.map_err(|error| error.to_string())?;
+            }
+        }
+    }
+
+    async fn agree(
+        self: &Arc<Self>,
+        raft: &Raft<Config>,
+        shared: &Shared,
+        group: Vec<Pending>,
+    ) -> Result<(), String> {
+        let split = |Pending { stamped, done }| (stamped.at, (stamped, done));
+        let (times, pairs): (Vec<_>, Vec<_>) = group.into_iter().map(split).unzip();
+        let (stamps, dones): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+        let mut waiting = times.into_iter().zip(dones);
+        let mut stamps = stamps.into_iter();
+        while stamps.len() > 0 {
+            let batch = Batch::gather(&mut stamps, GROUP_COMMANDS_MAX, GROUP_BYTES_MAX);
+            let written = match batch {
+                Ok(batch) => write(raft, batch).await,
+                Err(error) => Err(error.to_string()),
+            };
+            let settled = match written {
+                Ok(settled) => settled,
+                Err(reason) => {
+                    waiting.for_each(|(_, done)| done(Err(BrokerError::ShuttingDown)));
+                    return Err(reason);
+                }
+            };
+            let machine = shared.machine();
+            for (settled, (at, done)) in settled.into_iter().zip(&mut waiting) {
+                self.finish(machine.as_ref(), settled, at, done);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Agrees on commands before there are proposals, all or nothing.
+pub(super) async fn agree_at_once(
+    raft: &Raft<Config>,
+    commands: Vec<Command>,
+    at: Timestamp,
+) -> Result<Vec<Proposed>, String> {
+    let mut stamps = commands.into_iter().map(|command| Stamped { at, command });
+    let batch = Batch::gather(&mut stamps, usize::MAX, usize::MAX);
+    let settled = write(raft, batch.map_err(|error| error.to_string())?).await?;
+    Ok(settled.into_iter().map(|settled| settled.outcome).collect())
+}
+
+async fn write(raft: &Raft<Config>, batch: Batch) -> Result<Vec<Settled>, String> {
+    let written = raft.client_write(batch).await;
+    written.map(|written| written.data).map_err(|error| error.to_string())
+}

@@ -1,0 +1,219 @@
+//! The open group: the ops of all queues that no group commit has written yet, in order. Hot path.
+//!
+//! ```text
+//!  queues, each under its lock ──append──▶ open group ──seal──▶ batch ──▶ written ──▶ synced
+//!                                               ▲                                       │
+//!                      what comes meanwhile ────┘              answers to publishers ◀──┘
+//! ```
+//!
+//! Whoever owns the store (one thread in the server, the loop of a simulator) calls [`Node::seal`], writes the
+//! batch, says [`Node::written`], syncs, and says [`Node::synced`]; then again. It never waits for company:
+//! what arrives while it writes is the next group.
+//!
+//! *Invariants:* the ops of a queue are appended in their order, since that happens under its lock. A message that
+//! was taken from one queue to be dead-lettered and the same message in its target are in one group:
+//! see [`Journal::append`].
+
+mod loads;
+mod recovery;
+mod retire;
+mod seal;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::Waker;
+
+use leveret_engine::queue::ops::{LoggedOp, Op, Trace};
+use leveret_store::Slot;
+use parking_lot::{Condvar, Mutex};
+
+use crate::queues::QueueCell;
+use loads::Loads;
+use retire::Window;
+
+pub use loads::Load;
+pub use recovery::{Recovered, RecoveryError};
+pub use seal::Sealed;
+
+/// Bytes of an open group beyond which publishers rest until it has been sealed: a disk that is slower than its
+/// publishers must not fill the memory. Some hundredths of a second of what a fast disk takes; several copies of it are on the way.
+const OPEN_BYTES_HIGH: usize = 8 * 1024 * 1024;
+
+/// How long a publisher is not read after it published, while the open group is that large, in milliseconds.
+const REST_MS: u64 = 1;
+
+/// The same while queues hold more in memory than they should, although they are being written out: one read of 256 KiB in this
+/// time is less than any disk takes.
+const CROWDED_REST_MS: u64 = 20;
+
+/// What of a group is spoken of by no byte count: ranges and lists.
+const OP_BYTES: usize = 48;
+
+/// The ops that wait to be written, and what is known of those that were.
+#[derive(Default)]
+pub(crate) struct Journal {
+    open: Mutex<Open>,
+    /// Told when the last hold on the open group ends.
+    released: Condvar,
+    /// Only the store's owner touches it, once per group.
+    window: Mutex<Window>,
+    pub(crate) loads: Loads,
+    /// Bytes of memory to be freed with the next group.
+    paging: AtomicUsize,
+    /// Whether freeing memory does not keep up with publishers.
+    crowded: AtomicBool,
+    /// Bytes of memory that were freed, or are being freed, since the queues were last looked at.
+    freed: AtomicUsize,
+    /// Bytes of the open group, readable without its lock.
+    open_bytes: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Open {
+    /// Which group it is, counted from the start of the process.
+    number: u64,
+    entries: Vec<Entry>,
+    bytes: usize,
+    /// Slots of queues that are gone.
+    dropped: Vec<Slot>,
+    /// Turns that took messages from one queue and have not put them into the next yet.
+    holds: u32,
+    waker: Option<Waker>,
+}
+
+/// The ops of one queue in the open group.
+struct Entry {
+    cell: Arc<QueueCell>,
+    ops: Vec<LoggedOp>,
+}
+
+/// What a queue's cell remembers for the journal.
+#[derive(Debug, Default)]
+pub(crate) struct Place {
+    /// The slot plus 1, once the first group of the queue was sealed; 0 before.
+    slot: AtomicU64,
+    /// The open group that the queue is in, plus 1, and its entry there. Written under the journal's lock.
+    group: AtomicU64,
+    entry: AtomicUsize,
+    /// The ops up to this number are in the queue's newest checkpoint.
+    retired: AtomicU64,
+    /// Whether the queue was deleted: nothing of it is written any more.
+    gone: AtomicBool,
+}
+
+impl Place {
+    fn slot(&self) -> Option<Slot> {
+        self.slot.load(Ordering::Relaxed).checked_sub(1).map(Slot)
+    }
+
+    fn set_slot(&self, slot: Slot) {
+        self.slot.store(slot.0 + 1, Ordering::Relaxed);
+    }
+
+    fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+}
+
+impl Journal {
+    /// Takes the ops of a queue, whose lock the caller holds. With `hold` the group is not closed before
+    /// [`Journal::release`]: what these ops took from the queue is on its way into another one, and the disk is to
+    /// learn of both at once. Ops that the disk need not hear of are not taken, and then nothing is held. Says whether
+    /// something is.
+    pub(crate) fn append(
+        &self,
+        cell: &Arc<QueueCell>,
+        ops: &mut Vec<LoggedOp>,
+        hold: bool,
+    ) -> bool {
+        let bytes: usize = ops.iter().map(size).sum();
+        if bytes == 0 {
+            ops.clear();
+            return false;
+        }
+        let waker = {
+            let mut open = self.open.lock();
+            let entry = open.entry(cell);
+            match open.entries.get_mut(entry) {
+                Some(entry) if entry.ops.is_empty() => std::mem::swap(&mut entry.ops, ops),
+                Some(entry) => entry.ops.append(ops),
+                None => {}
+            }
+            open.bytes += bytes;
+            open.holds += u32::from(hold);
+            self.open_bytes.store(open.bytes, Ordering::Relaxed);
+            open.waker.take()
+        };
+        ops.clear();
+        wake(waker);
+        hold
+    }
+
+    /// Ends holds: what was taken from one queue is in the other.
+    pub(crate) fn release(&self, holds: u32) {
+        let mut open = self.open.lock();
+        open.holds -= holds.min(open.holds);
+        if open.holds == 0 {
+            self.released.notify_all();
+        }
+    }
+
+    /// A queue is gone: what is on disk of it may go.
+    pub(crate) fn forget(&self, cell: &QueueCell) {
+        cell.place.gone.store(true, Ordering::Relaxed);
+        let waker = {
+            let mut open = self.open.lock();
+            open.dropped.extend(cell.place.slot());
+            open.waker.take()
+        };
+        wake(waker);
+    }
+
+    /// Slots that no queue has any more.
+    pub(super) fn drop_slots(&self, slots: Vec<Slot>) {
+        self.open.lock().dropped.extend(slots);
+    }
+
+    /// How long publishers have to rest, in milliseconds, so that the disk keeps up with them.
+    pub(crate) fn rest(&self) -> u64 {
+        if self.crowded.load(Ordering::Relaxed) {
+            CROWDED_REST_MS
+        } else if self.open_bytes.load(Ordering::Relaxed) > OPEN_BYTES_HIGH {
+            REST_MS
+        } else {
+            0
+        }
+    }
+}
+
+impl Open {
+    /// The queue's entry, made if there is none.
+    fn entry(&mut self, cell: &Arc<QueueCell>) -> usize {
+        let place = &cell.place;
+        if place.group.load(Ordering::Relaxed) == self.number + 1 {
+            return place.entry.load(Ordering::Relaxed);
+        }
+        let at = self.entries.len();
+        self.entries.push(Entry { cell: Arc::clone(cell), ops: Vec::new() });
+        place.group.store(self.number + 1, Ordering::Relaxed);
+        place.entry.store(at, Ordering::Relaxed);
+        at
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// About how much memory an op takes while it waits; 0 if the disk need not hear of it.
+fn size(logged: &LoggedOp) -> usize {
+    match &logged.op {
+        _ if logged.trace == Trace::None => 0,
+        Op::Publish { block, .. } => block.memory() + OP_BYTES,
+        _ => OP_BYTES,
+    }
+}

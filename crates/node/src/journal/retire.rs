@@ -1,0 +1,217 @@
+//! The window: group commits whose records are still needed, and how the oldest are made superfluous. What outlives
+//! its record is written into chunks with a checkpoint of its queue, in the batch that retires the record.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use foldhash::HashMap;
+use leveret_engine::QueueId;
+use leveret_engine::queue::checkpoint::Checkpoint;
+use leveret_engine::queue::ops::OpIndex;
+use leveret_store::{Batch, ChunkIndex, ChunkKey, ChunkPut, Gcn, Slot, StoreError};
+
+use super::Journal;
+use super::recovery::head;
+use crate::node::Node;
+use crate::queues::QueueCell;
+
+/// Bytes of records in the window. What is consumed before as much was published after it is written once and
+/// never again; a start after a crash reads it. Fits the store's write buffers.
+const WINDOW_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Records retired in one group, in bytes: a group that rewrites more keeps its publishers waiting.
+const STEP_BYTES: u64 = 4 * 1024 * 1024;
+
+/// The records that are not retired, oldest first.
+#[derive(Default)]
+pub(super) struct Window {
+    records: VecDeque<Record>,
+    bytes: u64,
+}
+
+struct Record {
+    gcn: Gcn,
+    bytes: u64,
+    /// The queues with ops in it, and the last of these.
+    queues: Box<[(Arc<QueueCell>, OpIndex)]>,
+}
+
+/// A checkpoint that is in a batch.
+pub(super) struct Written {
+    pub(super) cell: Arc<QueueCell>,
+    pub(super) number: u64,
+}
+
+impl Window {
+    pub(super) fn add(&mut self, gcn: Gcn, bytes: u64, queues: &[(Arc<QueueCell>, OpIndex)]) {
+        self.bytes += bytes;
+        self.records.push_back(Record { gcn, bytes, queues: queues.into() });
+    }
+
+    /// The queues of the oldest records and the last of their ops there, if the window is full.
+    fn oldest(&self) -> Vec<(Arc<QueueCell>, OpIndex)> {
+        let mut excess = if self.bytes > WINDOW_BYTES {
+            (self.bytes - WINDOW_BYTES).max(STEP_BYTES)
+        } else {
+            return Vec::new();
+        };
+        let mut last: HashMap<QueueId, (Arc<QueueCell>, OpIndex)> = HashMap::default();
+        for record in &self.records {
+            for (cell, op) in &record.queues {
+                last.insert(cell.id, (Arc::clone(cell), *op));
+            }
+            excess = excess.saturating_sub(record.bytes);
+            if excess == 0 {
+                break;
+            }
+        }
+        last.into_values().collect()
+    }
+
+    /// Forgets the oldest records as far as nobody needs them; the last one of these.
+    fn retire(&mut self) -> Option<Gcn> {
+        let mut upto = None;
+        while let Some(record) = self.records.front()
+            && self.bytes > WINDOW_BYTES - STEP_BYTES
+            && record.queues.iter().all(|(cell, op)| cell.place.has_retired(*op))
+        {
+            upto = Some(record.gcn);
+            self.bytes -= record.bytes;
+            self.records.pop_front();
+        }
+        upto
+    }
+}
+
+impl super::Place {
+    fn has_retired(&self, op: OpIndex) -> bool {
+        self.is_gone() || self.retired.load(Ordering::Relaxed) >= op.0
+    }
+}
+
+impl Node {
+    /// Looks at what the queues hold in memory. Beyond `limit` bytes the next group frees what is too much, and while
+    /// that goes on and is not enough, publishers rest.
+    pub fn limit_memory(&self, limit: usize) {
+        let used: usize = self.queues.all().iter().map(|cell| cell.queue.lock().memory()).sum();
+        let excess = used.saturating_sub(limit);
+        let goes_on = self.journal.freed.swap(0, Ordering::Relaxed) > 0;
+        self.journal.crowded.store(goes_on && excess > limit / 2, Ordering::Relaxed);
+        if excess > 0 {
+            // A little more than needed, so that the next message does not ask again.
+            self.journal.want_paging(excess + limit / 8);
+        }
+    }
+
+    /// Adds the checkpoints that it is time for, and retires what they make superfluous.
+    pub(super) fn checkpoints(
+        &self,
+        batch: &mut Batch,
+        slot: &mut dyn FnMut() -> Result<Slot, StoreError>,
+    ) -> Result<Vec<Written>, StoreError> {
+        let journal = &self.journal;
+        let mut written = Vec::new();
+        self.page_out(batch, &mut written, slot)?;
+        let mut window = journal.window.lock();
+        for (cell, upto) in window.oldest() {
+            if cell.place.has_retired(upto) {
+                continue;
+            }
+            let Some(own) = cell.place.slot() else { continue };
+            let checkpoint = cell.queue.lock().checkpoint(upto);
+            written.push(put(batch, own, &cell, checkpoint));
+        }
+        batch.retire_upto = window.retire();
+        Ok(written)
+    }
+
+    /// Frees memory, if it was asked for: the queues that hold the most are written out first.
+    fn page_out(
+        &self,
+        batch: &mut Batch,
+        written: &mut Vec<Written>,
+        slot: &mut dyn FnMut() -> Result<Slot, StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut wanted = self.journal.take_paging();
+        if wanted == 0 {
+            return Ok(());
+        }
+        let sized = |cell: Arc<QueueCell>| {
+            let memory = cell.queue.lock().memory();
+            (memory, cell)
+        };
+        let mut cells: Vec<_> = self.queues.all().into_iter().map(sized).collect();
+        cells.sort_unstable_by_key(|(memory, _)| std::cmp::Reverse(*memory));
+        for (memory, cell) in cells {
+            if wanted == 0 || memory < PAGED_MIN {
+                break;
+            }
+            let own = match cell.place.slot() {
+                Some(own) => own,
+                None => {
+                    let own = slot()?;
+                    cell.place.set_slot(own);
+                    own
+                }
+            };
+            let paged = cell.queue.lock().page_out(wanted);
+            let freed = paged.freed + paged.leaving;
+            wanted = wanted.saturating_sub(freed);
+            self.journal.freed.fetch_add(freed, Ordering::Relaxed);
+            if let Some(checkpoint) = paged.checkpoint {
+                written.push(put(batch, own, &cell, checkpoint));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Queues smaller than this are not worth a chunk.
+const PAGED_MIN: usize = 256 * 1024;
+
+fn put(batch: &mut Batch, slot: Slot, cell: &Arc<QueueCell>, checkpoint: Checkpoint) -> Written {
+    let mut state = head(cell.id);
+    state.extend_from_slice(&checkpoint.state);
+    batch.checkpoints.push((slot, state));
+    batch.chunks.extend(checkpoint.chunks.into_iter().map(|chunk| ChunkPut {
+        slot,
+        priority: chunk.first.level(),
+        first_seq: chunk.first.index(),
+        index: ChunkIndex {
+            n: chunk.meta.n,
+            end_seq: chunk.meta.end,
+            bytes: chunk.meta.bytes,
+            min_expiry: chunk.meta.min_expiry,
+            first_at: chunk.meta.first_at,
+            flags: chunk.meta.flags,
+        },
+        data: chunk.data,
+    }));
+    batch.dropped_chunks.extend(checkpoint.dropped.into_iter().map(|id| chunk_key(slot, id)));
+    let retired = &cell.place.retired;
+    retired.fetch_max(checkpoint.retires.0, Ordering::Relaxed);
+    Written { cell: Arc::clone(cell), number: checkpoint.number }
+}
+
+/// A chunk as the store names it.
+pub(super) fn chunk_key(slot: Slot, id: leveret_engine::queue::checkpoint::ChunkId) -> ChunkKey {
+    ChunkKey { slot, priority: id.first.level(), first_seq: id.first.index(), gcn: Gcn(id.gcn) }
+}
+
+impl Journal {
+    /// Asks for so many bytes of memory to be freed with the next group.
+    pub(crate) fn want_paging(&self, bytes: usize) {
+        self.paging.store(bytes, Ordering::Relaxed);
+        let waker = self.open.lock().waker.take();
+        super::wake(waker);
+    }
+
+    pub(super) fn wants_paging(&self) -> bool {
+        self.paging.load(Ordering::Relaxed) > 0
+    }
+
+    fn take_paging(&self) -> usize {
+        self.paging.swap(0, Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,86 @@
+//! What is kept besides messages: opened before the first client can come in, closed after the last is gone.
+
+use super::start::StartError;
+use crate::config::Config;
+use crate::data_dir::DataDir;
+use leveret_cluster::{OpenError, Opening, RaftConsensus};
+use leveret_engine::Command;
+use leveret_engine::auth::{HashAlgorithm, PasswordHash};
+use leveret_engine::limits::TopologyLimits;
+use leveret_engine::time::Timestamp;
+use leveret_engine::topology::{Topology, TopologyConfig, default_commands};
+use leveret_store::{MetaStore, RocksMeta};
+use std::sync::Arc;
+use tracing::error;
+
+/// The directory of it in the data directory.
+const FOLDER: &str = "meta";
+
+/// What the process ends with when the disk fails: `EX_IOERR` of sysexits.h.
+const DISK_FAILED: i32 = 74;
+
+/// The agreement of this node, let go when it is dropped.
+pub(super) struct Agreement(pub(super) Arc<RaftConsensus>);
+
+impl Drop for Agreement {
+    fn drop(&mut self) {
+        self.0.shutdown();
+    }
+}
+
+/// Opens what is kept in the data directory; a new one begins with the default user and vhost.
+pub(super) fn open(
+    config: &Config,
+    data_dir: &DataDir,
+    now: Timestamp,
+) -> Result<(Topology, Agreement), StartError> {
+    let store = RocksMeta::open(&data_dir.path().join(FOLDER))?;
+    let opened = RaftConsensus::open(Opening {
+        config: topology_config(config, store.starts()),
+        store: Arc::new(store),
+        first: first_commands(config),
+        now,
+        failed: Box::new(give_up),
+    });
+    let opened = opened.map_err(|error| match error {
+        OpenError::First(reason) => StartError::Defaults(reason),
+        other => StartError::Agreement(other),
+    })?;
+    Ok((opened.topology, Agreement(opened.consensus)))
+}
+
+fn topology_config(config: &Config, starts: u64) -> TopologyConfig {
+    let limits = TopologyLimits {
+        queues: super::start::some(config.limits.cluster_queue_limit),
+        exchanges: super::start::some(config.limits.cluster_exchange_limit),
+        vhosts: super::start::some(config.limits.vhost_max),
+        ..TopologyLimits::default()
+    };
+    let loopback_users = config.auth.loopback_users.iter();
+    TopologyConfig {
+        limits,
+        loopback_users: loopback_users.map(|name| name.as_str().into()).collect(),
+        // Only its lower bits count.
+        boot: starts as u32,
+    }
+}
+
+fn first_commands(config: &Config) -> Vec<Command> {
+    let auth = &config.auth;
+    let password = auth.default_pass.0.as_bytes();
+    let password = PasswordHash::new(HashAlgorithm::default(), password, super::start::random());
+    let (vhost, user) = (auth.default_vhost.as_str().into(), auth.default_user.as_str().into());
+    default_commands(&vhost, &user, password, vec!["administrator".into()])
+}
+
+/// Ends the process: a disk that failed once is not tried again, since the system may have dropped what it could
+/// not write.
+#[expect(clippy::exit, reason = "nothing that still runs may act on what is not on disk")]
+fn give_up(reason: String) {
+    error!(
+        %reason,
+        "changes of queues, users and the like can no longer be kept, so this broker ends: nothing \
+         that was answered is lost. Look at the disk, then start it again"
+    );
+    std::process::exit(DISK_FAILED)
+}

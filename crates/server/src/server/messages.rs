@@ -1,0 +1,51 @@
+//! The message store of the data directory: opened and read before the first client can come in, closed when what came
+//! is on disk.
+
+use super::start::StartError;
+use crate::clock::Clock;
+use crate::data_dir::DataDir;
+use crate::storage::Storage;
+use leveret_node::{Node, Recovered};
+use leveret_store::{MessageStore, RocksOptions, RocksStore, StoreId};
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::{info, warn};
+
+/// The directory of it in the data directory.
+pub(crate) const FOLDER: &str = "messages";
+
+/// A recovery that takes longer is worth a line in the log although nothing came of it.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// Opens the store, fills the queues of `node` with what is in it, and keeps what comes from now on.
+///
+/// # Errors
+/// When the store cannot be used; the text names what to do.
+pub(super) fn start(
+    data_dir: &DataDir,
+    node: &Arc<Node>,
+    clock: &Arc<Clock>,
+) -> Result<Storage, StartError> {
+    let begun = clock.now();
+    let id = StoreId(u128::from_le_bytes(super::start::random()));
+    let store = RocksStore::open(&data_dir.path().join(FOLDER), &RocksOptions::new(id))?;
+    let store: Arc<dyn MessageStore> = Arc::new(store);
+    let now = clock.now();
+    let recovered = node.recover(&*store, now)?;
+    tell(&recovered, Duration::from_millis(clock.now().since(begun)));
+    Storage::start(node, store, clock).map_err(StartError::Threads)
+}
+
+fn tell(recovered: &Recovered, took: Duration) {
+    let Recovered { queues, messages, records, forgotten, unreadable } = recovered;
+    if *messages > 0 || took > SLOW {
+        let took = format!("{} ms", took.as_millis());
+        info!(queues, messages, records, took, "messages are back");
+    }
+    if *forgotten > 0 {
+        info!(queues = forgotten, "what was left of deleted queues is removed");
+    }
+    for what in unreadable {
+        warn!(%what, "cannot be understood although it is whole: messages may come back that were done");
+    }
+}
