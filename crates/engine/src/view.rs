@@ -49,6 +49,44 @@ pub trait NodeView: Send + Sync {
     fn resources(&self) -> Resources;
     /// Client connections at once, at most; `None` is without limit.
     fn connection_max(&self) -> Option<u64>;
+    /// What the message store tells about itself; `None` where messages are in memory only.
+    fn store(&self) -> Option<StoreView> {
+        None
+    }
+}
+
+/// What the message store tells about itself: counts since it was opened, sizes now.
+#[derive(Clone, Debug, Default)]
+pub struct StoreView {
+    /// Group commits written.
+    pub groups: u64,
+    /// Bytes of content in them.
+    pub group_bytes: Distribution,
+    /// How long the disk took to sync, in seconds.
+    pub sync_seconds: Distribution,
+    /// Group commits whose records are still needed.
+    pub window_records: u64,
+    /// Bytes of these records.
+    pub window_bytes: u64,
+    /// Chunks of messages that outlived their records.
+    pub chunks: u64,
+    /// Bytes of tables and blobs on disk, the log of the database not included.
+    pub disk_bytes: u64,
+    /// Bytes of the database's memory tables.
+    pub memory_bytes: u64,
+    /// Writes that were held up.
+    pub slow_writes: u64,
+}
+
+/// Values in buckets.
+#[derive(Clone, Debug, Default)]
+pub struct Distribution {
+    /// Upper bounds, rising, and how many values were at or below each.
+    pub buckets: Vec<(f64, u64)>,
+    /// How many values there were.
+    pub count: u64,
+    /// The sum of all values.
+    pub sum: f64,
 }
 
 /// Changes the broker on behalf of a person, whose rights the caller has checked.

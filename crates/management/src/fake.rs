@@ -11,8 +11,9 @@ use leveret_engine::auth::{HashAlgorithm, PasswordHash};
 use leveret_engine::command::Outcome;
 use leveret_engine::topology::{Topology, TopologyConfig, default_commands};
 use leveret_engine::view::{
-    Alarm, BoxFuture, ChannelView, ConnectionView, ConsumerView, DeleteOnly, ListenerView,
-    MessageStats, NodeView, Propose, QueueFigures, Registry, Resources, Totals,
+    Alarm, BoxFuture, ChannelView, ConnectionView, ConsumerView, DeleteOnly, Distribution,
+    ListenerView, MessageStats, NodeView, Propose, QueueFigures, Registry, Resources, StoreView,
+    Totals,
 };
 use leveret_engine::{
     BrokerError, Command, ConnectionId, QueueCounts, QueueId, QueueStats, Timestamp,
@@ -210,6 +211,11 @@ impl NodeView for Fake {
 
     fn connection_max(&self) -> Option<u64> {
         *self.connection_max.lock().unwrap()
+    }
+
+    fn store(&self) -> Option<StoreView> {
+        let sync_seconds = Distribution { buckets: vec![(0.001, 3), (0.1, 5)], count: 6, sum: 0.5 };
+        Some(StoreView { sync_seconds, window_bytes: 1234, ..StoreView::default() })
     }
 }
 

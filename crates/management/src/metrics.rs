@@ -9,7 +9,7 @@ use axum::extract;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
-use leveret_engine::view::{Alarm, MessageStats, Totals};
+use leveret_engine::view::{Alarm, MessageStats, StoreView, Totals};
 use page::Page;
 use prometheus::TEXT_FORMAT;
 use std::sync::Arc;
@@ -34,7 +34,37 @@ fn render(state: &State) -> String {
     messages(&totals, &mut page);
     channels(&totals.messages, &mut page);
     global(&totals, &mut page);
+    if let Some(store) = state.node.store() {
+        self::store(&store, &mut page);
+    }
     page.text()
+}
+
+/// What RabbitMQ has no figures for: the store of messages.
+fn store(store: &StoreView, page: &mut Page) {
+    let name = "leveret_store_sync_seconds";
+    page.histogram(name, "How long the disk took to sync a group commit", &store.sync_seconds);
+    let name = "leveret_store_group_bytes";
+    page.histogram(name, "Bytes written by one group commit", &store.group_bytes);
+    for (name, help, n) in [
+        ("leveret_store_groups_total", "Group commits written", store.groups),
+        ("leveret_store_slow_writes_total", "Writes that were held up", store.slow_writes),
+    ] {
+        page.counter(name, help, n);
+    }
+    for (name, help, n) in [
+        (
+            "leveret_store_window_records",
+            "Group commits whose records are still needed",
+            store.window_records,
+        ),
+        ("leveret_store_window_bytes", "Bytes of these records", store.window_bytes),
+        ("leveret_store_chunks", "Chunks of messages that outlived their records", store.chunks),
+        ("leveret_store_disk_bytes", "Bytes of tables and blobs on disk", store.disk_bytes),
+        ("leveret_store_memory_bytes", "Bytes of the store's memory tables", store.memory_bytes),
+    ] {
+        page.gauge(name, help, n);
+    }
 }
 
 fn identity(state: &State, page: &mut Page) {

@@ -611,6 +611,11 @@ async fn metrics_have_rabbitmqs_names() {
         "rabbitmq_erlang_uptime_seconds 61",
         "# TYPE rabbitmq_connections_opened_total counter",
         "# TYPE rabbitmq_queues gauge",
+        "# TYPE leveret_store_sync_seconds histogram",
+        "leveret_store_sync_seconds_bucket{le=\"0.1\"} 5",
+        "leveret_store_sync_seconds_bucket{le=\"+Inf\"} 6",
+        "leveret_store_sync_seconds_sum 0.5",
+        "leveret_store_window_bytes 1234",
     ] {
         assert!(text.lines().any(|l| l == line), "{line}\n{text}");
     }

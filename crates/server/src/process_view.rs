@@ -4,8 +4,11 @@ use crate::alarms::{Alarms, Thresholds};
 use crate::clock::Clock;
 use crate::resources::{self, Readings};
 use leveret_engine::Timestamp;
-use leveret_engine::view::{Alarm, ListenerView, NodeView, Registry, Resources};
+use leveret_engine::view::{
+    Alarm, Distribution, ListenerView, NodeView, Registry, Resources, StoreView,
+};
 use leveret_node::Node;
+use leveret_store::{GROUP_BOUNDS_BYTES, Histogram, LATENCY_BOUNDS_MICROS, MessageStore};
 use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,6 +31,7 @@ pub(crate) struct ProcessFacts {
 /// The facts, and what the last look at the machine found.
 pub(crate) struct ProcessView {
     node: Arc<Node>,
+    store: Arc<dyn MessageStore>,
     facts: ProcessFacts,
     clock: Arc<Clock>,
     started: Timestamp,
@@ -35,9 +39,14 @@ pub(crate) struct ProcessView {
 }
 
 impl ProcessView {
-    pub(crate) fn new(node: Arc<Node>, clock: Arc<Clock>, facts: ProcessFacts) -> Self {
+    pub(crate) fn new(
+        node: Arc<Node>,
+        store: Arc<dyn MessageStore>,
+        clock: Arc<Clock>,
+        facts: ProcessFacts,
+    ) -> Self {
         let started = clock.now();
-        Self { node, facts, clock, started, last: Mutex::default() }
+        Self { node, store, facts, clock, started, last: Mutex::default() }
     }
 
     pub(crate) fn data_dir(&self) -> &Path {
@@ -72,6 +81,21 @@ impl NodeView for ProcessView {
                 .map(str::to_owned);
         });
         given.unwrap_or_else(|| self.facts.name.clone())
+    }
+
+    fn store(&self) -> Option<StoreView> {
+        let figures = self.store.figures();
+        Some(StoreView {
+            groups: figures.writes,
+            group_bytes: distribution(&figures.group_bytes, &GROUP_BOUNDS_BYTES, 1.0),
+            sync_seconds: distribution(&figures.sync_micros, &LATENCY_BOUNDS_MICROS, 1e-6),
+            window_records: figures.window_records,
+            window_bytes: figures.window_bytes,
+            chunks: figures.chunks,
+            disk_bytes: figures.disk_bytes,
+            memory_bytes: figures.memory_bytes,
+            slow_writes: figures.slow_writes,
+        })
     }
 
     fn product_version(&self) -> &str {
@@ -109,5 +133,19 @@ impl NodeView for ProcessView {
 
     fn connection_max(&self) -> Option<u64> {
         self.facts.connection_max
+    }
+}
+
+/// The store's counts as Prometheus has them: summed up, in `unit`s.
+fn distribution(values: &Histogram, bounds: &[u64], unit: f64) -> Distribution {
+    let mut below = 0;
+    let buckets = bounds.iter().zip(values.counts).map(|(bound, count)| {
+        below += count;
+        (*bound as f64 * unit, below)
+    });
+    Distribution {
+        buckets: buckets.collect(),
+        count: values.count(),
+        sum: values.sum as f64 * unit,
     }
 }

@@ -1,12 +1,16 @@
 //! One answer of the Prometheus endpoint in the making: families with RabbitMQ's prefix, and the
 //! figures of the process.
 
+use leveret_engine::view::Distribution;
 use prometheus::core::{Collector, Opts};
 use prometheus::process_collector::ProcessCollector;
-use prometheus::proto::MetricFamily;
+use prometheus::proto::{Bucket, Histogram, Metric, MetricFamily, MetricType};
 use prometheus::{IntCounter, IntGauge, TextEncoder};
 
 const PREFIX: &str = "rabbitmq";
+
+/// What RabbitMQ has no figure for begins with this.
+const OWN: &str = "leveret_";
 
 /// Label names and values.
 type Labels<'a> = [(&'a str, &'a str)];
@@ -55,6 +59,28 @@ impl Page {
         self.add(counter.inspect(|counter| counter.inc_by(value)));
     }
 
+    /// Values in buckets that somebody else counted.
+    pub(super) fn histogram(&mut self, name: &str, help: &str, values: &Distribution) {
+        let mut histogram = Histogram::default();
+        histogram.set_sample_count(values.count);
+        histogram.set_sample_sum(values.sum);
+        let bucket = |(bound, count): &(f64, u64)| {
+            let mut bucket = Bucket::default();
+            bucket.set_upper_bound(*bound);
+            bucket.set_cumulative_count(*count);
+            bucket
+        };
+        histogram.set_bucket(values.buckets.iter().map(bucket).collect());
+        let mut metric = Metric::default();
+        metric.set_histogram(histogram);
+        let mut family = MetricFamily::default();
+        family.set_name(full_name(name));
+        family.set_help(help.to_owned());
+        family.set_field_type(MetricType::HISTOGRAM);
+        family.set_metric(vec![metric]);
+        self.families.push(family);
+    }
+
     fn add<C: Collector>(&mut self, collector: prometheus::Result<C>) {
         match collector {
             Ok(collector) => self.families.extend(collector.collect()),
@@ -73,5 +99,10 @@ impl Page {
 
 fn opts(name: &str, help: &str, labels: &Labels<'_>) -> Opts {
     let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    Opts::new(format!("{PREFIX}_{name}"), help).const_labels(labels.collect())
+    Opts::new(full_name(name), help).const_labels(labels.collect())
+}
+
+/// RabbitMQ's names have its prefix, our own ours.
+fn full_name(name: &str) -> String {
+    if name.starts_with(OWN) { name.to_owned() } else { format!("{PREFIX}_{name}") }
 }

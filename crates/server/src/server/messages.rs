@@ -25,7 +25,7 @@ pub(super) fn start(
     data_dir: &DataDir,
     node: &Arc<Node>,
     clock: &Arc<Clock>,
-) -> Result<Storage, StartError> {
+) -> Result<(Storage, Arc<dyn MessageStore>), StartError> {
     let begun = clock.now();
     let id = StoreId(u128::from_le_bytes(super::start::random()));
     let store = RocksStore::open(&data_dir.path().join(FOLDER), &RocksOptions::new(id))?;
@@ -33,7 +33,8 @@ pub(super) fn start(
     let now = clock.now();
     let recovered = node.recover(&*store, now)?;
     tell(&recovered, Duration::from_millis(clock.now().since(begun)));
-    Storage::start(node, store, clock).map_err(StartError::Threads)
+    let storage = Storage::start(node, Arc::clone(&store), clock).map_err(StartError::Threads)?;
+    Ok((storage, store))
 }
 
 fn tell(recovered: &Recovered, took: Duration) {

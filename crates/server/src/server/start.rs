@@ -21,7 +21,7 @@ use leveret_engine::view::Registry;
 use leveret_engine::{BrokerError, Timestamp};
 use leveret_node::{Node, NodeConfig, RecoveryError};
 use leveret_protocol::{ConnectionConfig, Mechanism};
-use leveret_store::{MetaError, StoreError};
+use leveret_store::{MessageStore, MetaError, StoreError};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -87,9 +87,9 @@ impl Server {
         let listeners = open(&config)?;
         let facts = facts(&config, &data_dir, &listeners);
         let node = node(&config, topology, &meta, clock.now());
-        let storage = messages::start(&data_dir, &node, &clock)?;
+        let (storage, store) = messages::start(&data_dir, &node, &clock)?;
         let sockets = resources::sockets_max(resources::descriptor_limit());
-        let view = Arc::new(view(&config, &facts, (&node, &clock), sockets));
+        let view = Arc::new(view(&config, &facts, (&node, store, &clock), sockets));
         // Before the first client, so that an alarm holds from the first message on.
         timers::look(&node, &view, view.data_dir(), view.thresholds());
         let (closing, _) = watch::channel(false);
@@ -241,7 +241,7 @@ fn connection_config(config: &Config) -> ConnectionConfig {
 fn view(
     config: &Config,
     facts: &ServerFacts,
-    (node, clock): (&Arc<Node>, &Arc<Clock>),
+    (node, store, clock): (&Arc<Node>, Arc<dyn MessageStore>, &Arc<Clock>),
     sockets: u64,
 ) -> ProcessView {
     let thresholds = Thresholds::new(config, resources::memory_total());
@@ -254,5 +254,5 @@ fn view(
         sockets_total: sockets,
         listeners: facts.views(),
     };
-    ProcessView::new(Arc::clone(node), Arc::clone(clock), facts)
+    ProcessView::new(Arc::clone(node), store, Arc::clone(clock), facts)
 }
