@@ -150,8 +150,9 @@ impl Queue {
     /// Counts the bytes of a stretch as they are told now instead of as they were `before`.
     fn count_again(&mut self, at: usize, range: &Range<u64>, before: Finished) {
         let after = self.levels[at].shares(range);
-        self.ready = self.ready - before.ready + after.ready;
-        self.unacked = self.unacked - before.out + after.out;
+        // What is out is unacknowledged, or is on its way to a consumer and does not change.
+        self.ready = self.ready + after.ready - before.ready;
+        self.unacked = self.unacked + after.out - before.out;
     }
 
     /// Asks for the block of a position, and for some behind it.

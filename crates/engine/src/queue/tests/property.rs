@@ -455,6 +455,7 @@ impl Harness {
             let ids: Vec<u64> = self.model.consumers.iter().map(|c| c.id).collect();
             for id in ids {
                 self.queue.credit_changed(ConsumerId(id), self.at(), &mut self.fx);
+                self.disk.answer_loads(&mut self.queue, Timestamp(self.now), &mut self.fx);
                 self.model.credit_changed(id, self.now);
             }
         }

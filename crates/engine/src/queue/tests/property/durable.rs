@@ -36,8 +36,14 @@ impl Harness {
     }
 
     pub(super) fn answer_loads(&mut self) {
-        self.disk.answer_loads(&mut self.queue, Timestamp(self.now), &mut self.fx);
-        self.credit_freed();
+        if self.mode == Mode::Durable {
+            // What comes back may turn out to have expired, so both drop what has.
+            let now = Timestamp(self.now);
+            self.disk.answer_loads(&mut self.queue, now, &mut self.fx);
+            self.queue.tick(now, &mut self.fx);
+            self.disk.answer_loads(&mut self.queue, now, &mut self.fx);
+            self.model.expire(self.now);
+        }
     }
 
     /// Takes as if all were in memory: what is loaded in the meantime is taken as well.
