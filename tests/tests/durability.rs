@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use leveret_tests::codec::PropertiesWriter;
 use leveret_tests::{
-    Broker, Client, FieldTable, Options, Outgoing, PATIENCE, arguments, eventually, queue, text,
+    Broker, Client, FieldTable, Options, Outgoing, PATIENCE, arguments, eventually, queue, text, tx,
 };
 use rustix::process::Signal;
 
@@ -178,6 +178,42 @@ fn a_kill_under_load_loses_nothing_confirmed_and_doubles_nothing() {
     }
     let mut client = Client::connect(&broker);
     assert_eq!(drain(&mut client, "load", true), (1..next).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_committed_transaction_is_on_disk_and_an_open_one_is_not() {
+    let folder = Folder::new("tx");
+    let Some(broker) = folder.open() else { return };
+    let mut client = Client::connect(&broker);
+    durable(&mut client, "tx", FieldTable::default());
+    client.call(1, tx::Select {});
+    for number in 1..=100 {
+        client.publish_later(1, &persistent("tx", number, size_of(number)));
+    }
+    client.flush_publishes();
+    client.call(1, tx::Commit {});
+    client.publish(1, &persistent("tx", 101, 8));
+    kill(broker);
+    let broker = folder.open().unwrap();
+    let mut client = Client::connect(&broker);
+    assert_eq!(drain(&mut client, "tx", true), (1..=100).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_quorum_queue_keeps_transient_messages_too() {
+    let folder = Folder::new("quorum");
+    let Some(broker) = folder.open() else { return };
+    let mut client = Client::connect(&broker);
+    client.confirms(1);
+    durable(&mut client, "all", arguments([("x-queue-type", text("quorum"))]));
+    for number in 1..=10 {
+        client.publish_confirmed(1, &Outgoing::number("all", number));
+    }
+    kill(broker);
+    let broker = folder.open().unwrap();
+    let mut client = Client::connect(&broker);
+    let numbers = std::iter::from_fn(|| client.get(1, "all", true)).map(|found| found.number());
+    assert_eq!(numbers.collect::<Vec<_>>(), (1..=10).collect::<Vec<_>>());
 }
 
 #[test]
