@@ -45,7 +45,7 @@ pub use meta::RocksMeta;
 pub use meta::{MemoryMeta, MetaError, MetaKey, MetaSnapshot, MetaStore};
 #[cfg(feature = "rocksdb")]
 pub use rocks::{
-    BackupReport, CheckReport, Damage, Opened, RepairReport, RocksOptions, RocksStore,
+    BackupReport, CheckReport, Collected, Damage, Opened, RepairReport, RocksOptions, RocksStore,
     check_folder, repair, restore,
 };
 

@@ -22,15 +22,6 @@ pub enum MetaKey {
     Purged,
 }
 
-impl MetaKey {
-    const fn name(self) -> &'static [u8] {
-        match self {
-            Self::Vote => b"vote",
-            Self::Purged => b"purged",
-        }
-    }
-}
-
 /// The newest snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetaSnapshot {

@@ -18,7 +18,8 @@ use crate::{
 
 mod backup;
 mod before;
-mod bounds;
+mod chunks;
+mod collect;
 mod columns;
 mod db;
 mod encode;
@@ -34,11 +35,12 @@ mod walk;
 mod window;
 
 pub use backup::{BackupReport, restore};
+pub use collect::Collected;
 pub use inspect::{CheckReport, Damage, check as check_folder};
 pub use open::Opened;
 pub use repair::{RepairReport, repair};
 
-use bounds::Bounds;
+use chunks::Chunks;
 use columns::Column;
 use db::{Db, Scan, reading, store_error};
 use marker::Marker;
@@ -108,7 +110,7 @@ struct Writer {
     /// Slots below this are reserved on disk.
     slot_mark: u64,
     window: Window,
-    bounds: Bounds,
+    chunks: Chunks,
     /// Whether there may be a reference to a body: most stores never have one, and looking walks
     /// what was deleted.
     has_refs: bool,
@@ -159,6 +161,16 @@ impl RocksStore {
     /// The disk's; what is damaged is in the report.
     pub fn check(&self) -> Result<CheckReport, StoreError> {
         inspect::inspect(&self.db, Some(Gcn(self.durable.load(Ordering::Acquire))))
+    }
+
+    /// Writes old chunks again, about `bytes` of them, when more than half of what chunks take on disk is
+    /// garbage: files go only as a whole. Call it now and then; it costs next to nothing when there is nothing to
+    /// do. Writes wait for one chunk at a time.
+    ///
+    /// # Errors
+    /// As [`MessageStore::write`].
+    pub fn collect(&self, bytes: u64) -> Result<Collected, StoreError> {
+        collect::collect(self, bytes)
     }
 
     /// Makes a copy of the store in `target`, which must not exist, while the store goes on. It holds a
@@ -236,6 +248,9 @@ impl MessageStore for RocksStore {
             return Ok(writer.last);
         }
         check(&batch, writer.last)?;
+        if !batch.dropped_chunks.iter().all(|key| writer.chunks.contains(key)) {
+            return Err(StoreError::Misuse("a chunk is dropped that is not there"));
+        }
         let bytes = batch.bytes();
         let encoded = encode::encode(&self.db, &writer, batch);
         let (ops, change) = encoded.map_err(|error| self.stop(error))?;
@@ -300,10 +315,10 @@ impl MessageStore for RocksStore {
         slot: Slot,
         each: &mut dyn FnMut(ChunkKey, ChunkIndex),
     ) -> Result<(), StoreError> {
-        let ranges = self.writer.lock().bounds.of(slot);
-        for (_, range) in ranges {
-            let end = encode::after(&range.last);
-            let bounds = (range.first.as_slice(), Some(end.as_slice()));
+        let ranges = self.writer.lock().chunks.ranges_of(slot);
+        for (first, last) in ranges {
+            let end = encode::after(&last);
+            let bounds = (first.as_slice(), Some(end.as_slice()));
             self.db.scan(Column::ChunkIndex, bounds, &mut |name, value| {
                 let (key, index) = walk::chunk_index(name, value).map_err(whole_store)?;
                 each(key, index);
@@ -351,7 +366,7 @@ impl MessageStore for RocksStore {
             sync_micros: counters.sync_micros.get(),
             window_records: writer.window.len(),
             window_bytes: writer.window.bytes(),
-            chunks: writer.bounds.count(),
+            chunks: writer.chunks.count(),
             slow_writes: counters.slow_writes.load(Ordering::Relaxed),
             slow_write_micros: counters.slow_write_micros.load(Ordering::Relaxed),
             writes_stopped: state("rocksdb.is-write-stopped"),
@@ -385,9 +400,9 @@ impl Writer {
     fn take_effect(&mut self, change: encode::Change) {
         self.last = change.gcn;
         self.window.push(change.gcn, change.record_bytes);
-        change.new_chunks.iter().for_each(|key| self.bounds.add(key));
-        change.dropped_chunks.iter().for_each(|key| self.bounds.remove(key));
-        change.dropped_slots.iter().for_each(|slot| self.bounds.remove_slot(*slot));
+        change.new_chunks.iter().for_each(|key| self.chunks.add(key));
+        change.dropped_chunks.iter().for_each(|key| self.chunks.remove(key));
+        change.dropped_slots.iter().for_each(|slot| self.chunks.remove_slot(*slot));
         self.has_refs |= change.has_refs;
         if let Some(upto) = change.retire_upto {
             self.window.retire(upto);

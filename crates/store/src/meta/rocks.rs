@@ -167,7 +167,7 @@ impl MetaStore for RocksMeta {
     fn purge(&self, upto: u64, mark: &[u8]) -> Result<(), MetaError> {
         let (log, state, mut batch) =
             (self.family(LOG)?, self.family(STATE)?, WriteBatch::default());
-        let key = MetaKey::Purged.name();
+        let key = name(MetaKey::Purged);
         batch.put_cf(state, key, with_checksum(key, mark));
         batch.delete_range_cf(log, 0_u64.to_be_bytes(), upto.saturating_add(1).to_be_bytes());
         self.write(batch, &WriteOptions::default())
@@ -189,11 +189,11 @@ impl MetaStore for RocksMeta {
     }
 
     fn put(&self, key: MetaKey, value: &[u8]) -> Result<(), MetaError> {
-        self.write_state(key.name(), value)
+        self.write_state(name(key), value)
     }
 
     fn get(&self, key: MetaKey) -> Result<Option<Vec<u8>>, MetaError> {
-        self.read_state(key.name())
+        self.read_state(name(key))
     }
 
     fn put_snapshot(&self, snapshot: &MetaSnapshot) -> Result<(), MetaError> {
@@ -241,6 +241,13 @@ impl RocksMeta {
 impl std::fmt::Debug for RocksMeta {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RocksMeta").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+const fn name(key: MetaKey) -> &'static [u8] {
+    match key {
+        MetaKey::Vote => b"vote",
+        MetaKey::Purged => b"purged",
     }
 }
 

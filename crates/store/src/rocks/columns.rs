@@ -45,9 +45,9 @@ const SMALL_BUFFER: usize = 8 << 20;
 /// keys only.
 const BLOB_FROM: u64 = 4 << 10;
 
-/// A blob file goes when nothing in it is alive or when it is collected: not so large that one
-/// long-lived chunk holds much, not so small that a long queue has thousands of files.
-const BLOB_FILE: u64 = 256 * MIB;
+/// A blob file goes when nothing in it is alive: not so large that one long-lived chunk holds much, not so
+/// small that a long queue has thousands of files.
+const BLOB_FILE: u64 = 64 * MIB;
 
 impl Column {
     pub(super) fn name(self) -> &'static str {
@@ -153,11 +153,9 @@ fn data(options: &RocksOptions) -> Options {
     // Texts shrink to a half or a third for little time; what does not shrink is stored as it is.
     data.set_blob_compression_type(DBCompressionType::Lz4);
     data.set_compression_type(DBCompressionType::None);
-    // A blob file with little alive in it is rewritten, so a queue that nobody reads holds no more than
-    // about twice its size.
-    data.set_enable_blob_gc(true);
-    data.set_blob_gc_age_cutoff(0.5);
-    data.set_blob_gc_force_threshold(0.5);
+    // RocksDB's collection would read what nobody asked for, and stop all writes at the first blob that is
+    // damaged; `collect` does it one chunk at a time and steps over damage.
+    data.set_enable_blob_gc(false);
     // Runs of deleted keys at the head of a queue are compacted away.
     data.add_compact_on_deletion_collector_factory(1000, 500, 0.5);
     never_stall(&mut data);

@@ -43,6 +43,14 @@ impl Db {
         Ok(Self { db })
     }
 
+    /// Opens a copy made for salvage, which may lack log files that the list of files names.
+    pub(super) fn open_copy(path: &Path, options: &RocksOptions) -> Result<Self, rocksdb::Error> {
+        let mut database = columns::database(options)?;
+        database.set_track_and_verify_wals_in_manifest(false);
+        let db = DB::open_cf_descriptors(&database, path, columns::descriptors(options))?;
+        Ok(Self { db })
+    }
+
     /// Reads what is there, log included, and writes nothing but RocksDB's own notes.
     pub(super) fn open_read_only(
         path: &Path,

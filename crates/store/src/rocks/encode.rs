@@ -1,5 +1,5 @@
-//! A batch as one RocksDB write batch. Keys are written once and removed with `SingleDelete`, so that
-//! both can vanish when they meet; checkpoints are overwritten and deleted.
+//! A batch as one RocksDB write batch. Keys of records, indexes and references are written once and
+//! removed with `SingleDelete`, so that both can vanish when they meet; the others are deleted.
 
 use std::collections::BTreeSet;
 
@@ -46,7 +46,7 @@ pub(super) fn encode(
     batch.body_refs.iter().for_each(|held| encoder.body_ref(*held));
     let mut released: BTreeSet<BodyRef> = batch.released_refs.iter().copied().collect();
     for slot in &batch.dropped_slots {
-        encoder.drop_slot(*slot, &new_chunks, &batch.dropped_chunks)?;
+        encoder.drop_slot(*slot, &new_chunks, &batch.dropped_chunks);
         released.extend(encoder.refs_of(*slot, &batch.body_refs)?);
     }
     encoder.release(&released, &batch.body_refs)?;
@@ -80,6 +80,11 @@ impl Encoder<'_> {
         self.ops.single_delete_cf(self.db.handle(column), key);
     }
 
+    /// For what may be written again under its key, as collecting does.
+    fn delete(&mut self, column: Column, key: &[u8]) {
+        self.ops.delete_cf(self.db.handle(column), key);
+    }
+
     fn record(&mut self, gcn: Gcn, mut record: Vec<u8>) -> usize {
         let name = gcn.0.to_be_bytes();
         frame::seal(&name, &mut record);
@@ -95,7 +100,7 @@ impl Encoder<'_> {
     }
 
     fn drop_chunk(&mut self, name: &[u8]) {
-        self.single_delete(Column::Chunk, name);
+        self.delete(Column::Chunk, name);
         self.single_delete(Column::ChunkIndex, name);
     }
 
@@ -115,37 +120,23 @@ impl Encoder<'_> {
         self.put(Column::BodyRef, &ref_keys::by_slot(held.id, held.slot), &[]);
     }
 
-    /// Removes checkpoint and chunks of a slot; `new` and `dropped` are those of the same batch, which the
-    /// database does not show yet.
-    fn drop_slot(
-        &mut self,
-        slot: Slot,
-        new: &[ChunkKey],
-        dropped: &[ChunkKey],
-    ) -> Result<(), StoreError> {
-        self.ops.delete_cf(self.db.handle(Column::Checkpoint), slot.0.to_be_bytes());
-        let of_slot = |key: &&ChunkKey| key.slot == slot;
-        new.iter().filter(of_slot).for_each(|key| self.drop_chunk(&keys::chunk(key)));
-        let dropped: Vec<_> = dropped.iter().filter(of_slot).map(keys::chunk).collect();
-        for (_, range) in self.writer.bounds.of(slot) {
-            let end = after(&range.last);
-            if range.count > KEYS_BY_HAND {
-                for column in [Column::Chunk, Column::ChunkIndex] {
-                    let column = self.db.handle(column);
-                    self.ops.delete_range_cf(column, range.first.as_slice(), end.as_slice());
-                }
-                continue;
-            }
-            let bounds = (range.first.as_slice(), Some(end.as_slice()));
-            self.db.scan(Column::ChunkIndex, bounds, &mut |name, _| {
-                if !dropped.iter().any(|dropped| dropped == name) {
-                    self.ops.single_delete_cf(self.db.handle(Column::Chunk), name);
-                    self.ops.single_delete_cf(self.db.handle(Column::ChunkIndex), name);
-                }
-                Ok(Scan::GoOn)
-            })?;
+    /// Removes checkpoint and chunks of a slot; `new` and `dropped` are those of the same batch.
+    fn drop_slot(&mut self, slot: Slot, new: &[ChunkKey], dropped: &[ChunkKey]) {
+        self.delete(Column::Checkpoint, &slot.0.to_be_bytes());
+        let new = new.iter().filter(|key| key.slot == slot);
+        new.for_each(|key| self.drop_chunk(&keys::chunk(key)));
+        let chunks = &self.writer.chunks;
+        if chunks.count_of(slot) <= KEYS_BY_HAND {
+            let left = chunks.keys_of(slot).filter(|key| !dropped.contains(key));
+            left.for_each(|key| self.drop_chunk(&keys::chunk(&key)));
+            return;
         }
-        Ok(())
+        for (first, last) in chunks.ranges_of(slot) {
+            let end = after(&last);
+            for column in [Column::Chunk, Column::ChunkIndex] {
+                self.ops.delete_range_cf(self.db.handle(column), first.as_slice(), end.as_slice());
+            }
+        }
     }
 
     /// What a slot refers to: in the database, and in the same batch.
@@ -174,7 +165,7 @@ impl Encoder<'_> {
         for id in bodies {
             let kept = |held: &BodyRef| held.id == id && !released.contains(held);
             if !new.iter().any(kept) && !self.is_held(id, released)? {
-                self.single_delete(Column::Body, &id.0);
+                self.delete(Column::Body, &id.0);
             }
         }
         Ok(())

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use rocksdb::{WriteBatch, WriteOptions};
 
 use super::before;
-use super::bounds::Bounds;
+use super::chunks::Chunks;
 use super::columns::Column;
 use super::db::{Db, Missing, Scan, store_error};
 use super::marker::Marker;
@@ -178,7 +178,7 @@ fn load(db: &Db, id: StoreId) -> Result<Writer, StoreError> {
         next_slot: slot_mark,
         slot_mark,
         window,
-        bounds: load_bounds(db)?,
+        chunks: load_chunks(db)?,
         has_refs,
     })
 }
@@ -201,14 +201,14 @@ fn load_window(db: &Db, retired: Gcn) -> Result<Window, StoreError> {
     Ok(window)
 }
 
-fn load_bounds(db: &Db) -> Result<Bounds, StoreError> {
-    let mut bounds = Bounds::default();
+fn load_chunks(db: &Db) -> Result<Chunks, StoreError> {
+    let mut chunks = Chunks::default();
     db.scan(Column::ChunkIndex, (&[], None), &mut |name, value| {
         let (key, _) = walk::chunk_index(name, value).map_err(whole_store)?;
-        bounds.add(&key);
+        chunks.add(&key);
         Ok(Scan::GoOn)
     })?;
-    Ok(bounds)
+    Ok(chunks)
 }
 
 /// Reads the marks that a repair carries over: retired records and reserved slots.

@@ -65,7 +65,7 @@ pub fn repair(folder: &Path, new_id: StoreId) -> Result<RepairReport, StoreError
     Ok(RepairReport { kept: CheckReport { last, ..kept }, id, damaged })
 }
 
-/// The damaged database, read-only, or a copy of it with a list of files made anew.
+/// The damaged database, read-only; or a copy of it, as it is or with a list of files made anew.
 fn open_source(folder: &Path, options: &RocksOptions) -> Result<Db, StoreError> {
     let database = folder::database(folder);
     if let Ok(db) = Db::open_read_only(&database, options) {
@@ -74,6 +74,9 @@ fn open_source(folder: &Path, options: &RocksOptions) -> Result<Db, StoreError> 
     let copy = folder.join("db.salvage");
     remove(&copy)?;
     folder::copy(&database, &copy)?;
+    if let Ok(db) = Db::open_copy(&copy, options) {
+        return Ok(db);
+    }
     columns::database(options)
         .and_then(|options| DB::repair(&options, &copy))
         .and_then(|()| Db::open_read_only(&copy, options))
@@ -124,12 +127,14 @@ struct Mending<'a> {
     report: CheckReport,
     /// One above the highest slot that is kept.
     slots: u64,
+    /// Chunks and bodies that are lost although what names them is not.
+    unreadable: u64,
 }
 
 impl<'a> Mending<'a> {
     fn new(source: &'a Db, target: Db) -> Self {
         let (ops, report) = (WriteBatch::default(), CheckReport::default());
-        Self { source, target, ops, report, slots: 0 }
+        Self { source, target, ops, report, slots: 0, unreadable: 0 }
     }
 
     fn copy_all(&mut self, said: Gcn) -> Result<(), StoreError> {
@@ -195,7 +200,7 @@ impl<'a> Mending<'a> {
     fn chunks(&mut self) -> Result<(), StoreError> {
         let before = self.report.n_damaged;
         self.each(Column::ChunkIndex, Self::indexed_chunk)?;
-        if self.report.n_damaged > before {
+        if self.report.n_damaged - before > self.unreadable {
             self.flush()?;
             self.each(Column::Chunk, Self::found_chunk)?;
         }
@@ -207,10 +212,14 @@ impl<'a> Mending<'a> {
         let Some((key, _)) = found else { return Ok(()) };
         let place = Place::Chunk(key);
         let value = one(place, Column::Chunk, self.source.get(Column::Chunk, name));
-        let Some(value) = self.report.note(value)? else { return Ok(()) };
-        let opened = self.report.note(frame::open_chunk(place, name, &value))?;
-        let Some((len, index)) = opened else { return Ok(()) };
-        self.chunk(&key, len, &index, &value)
+        let opened = value.and_then(|value| Ok((frame::open_chunk(place, name, &value)?, value)));
+        match self.report.note(opened)? {
+            Some(((len, index), value)) => self.chunk(&key, len, &index, &value),
+            None => {
+                self.unreadable += 1;
+                Ok(())
+            }
+        }
     }
 
     fn found_chunk(&mut self, name: &[u8], value: &[u8]) -> Result<(), StoreError> {
@@ -243,12 +252,12 @@ impl<'a> Mending<'a> {
     /// Bodies that somebody refers to, with the references. The second order of the references
     /// is looked at only when the first is damaged.
     fn bodies(&mut self) -> Result<(), StoreError> {
-        let before = self.report.n_damaged;
+        let (before, unreadable) = (self.report.n_damaged, self.unreadable);
         self.each(Column::BodyRef, |mending, name, _| match ref_keys::parse_by_body(name) {
             Some((id, slot)) => mending.body_ref(id, slot),
             None => Ok(()),
         })?;
-        if self.report.n_damaged == before {
+        if self.report.n_damaged - before == self.unreadable - unreadable {
             return Ok(());
         }
         self.flush()?;
@@ -264,9 +273,11 @@ impl<'a> Mending<'a> {
         if !self.has(Column::Body, &id.0)? {
             let place = Place::Body(id);
             let value = one(place, Column::Body, self.source.get(Column::Body, &id.0));
-            let Some(value) = self.report.note(value)? else { return Ok(()) };
-            let opened = self.report.note(frame::open(place, &id.0, &value))?;
-            let Some(len) = opened else { return Ok(()) };
+            let opened = value.and_then(|value| Ok((frame::open(place, &id.0, &value)?, value)));
+            let Some((len, value)) = self.report.note(opened)? else {
+                self.unreadable += 1;
+                return Ok(());
+            };
             self.report.bodies += 1;
             self.report.body_bytes += len as u64;
             self.put(Column::Body, &id.0, &value)?;

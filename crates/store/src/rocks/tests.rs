@@ -9,6 +9,9 @@ use super::{RocksOptions, RocksStore, folder};
 use crate::testing::{Step, Subject, conformance, run};
 use crate::{Gcn, MessageStore, Slot, StoreId};
 
+mod damage;
+mod maintenance;
+mod starts;
 
 /// A folder that goes with the test.
 pub(super) struct TempFolder(pub(super) PathBuf);
@@ -47,6 +50,21 @@ pub(super) fn options() -> RocksOptions {
 
 pub(super) fn open(path: &Path) -> RocksStore {
     RocksStore::open(path, &options()).expect("the store opens")
+}
+
+impl super::db::Db {
+    fn compact(&self) {
+        for column in super::columns::COLUMNS {
+            self.db.compact_range_cf(self.handle(column), None::<&[u8]>, None::<&[u8]>);
+        }
+    }
+}
+
+/// Writes memory tables to table and blob files.
+pub(super) fn flush(store: &RocksStore) {
+    for column in super::columns::COLUMNS {
+        store.db.db.flush_cf(store.db.handle(column)).expect("the disk works");
+    }
 }
 
 struct Disk {
@@ -111,26 +129,21 @@ impl Subject for Disk {
         self.open();
     }
 
-    /// The log files are cut behind what was synced; tables, which are synced when they are made, stay.
+    /// The newest log file is cut behind what was synced. Tables and older log files stay: RocksDB may have
+    /// synced those by itself.
     fn crash(&mut self, kept_percent: u8) {
         let (before, synced) = (self.folder(), std::mem::take(&mut self.synced));
+        // No files come and go while they are copied.
+        self.store.as_ref().expect("it is open").db.db.cancel_all_background_work(true);
         self.life += 1;
         let after = self.folder();
         copy_store(&before, &after);
-        let mut unsynced: Vec<_> = logs(&after);
-        unsynced.sort();
-        let length = |path: &Path| {
-            let name = path.file_name().expect("a name");
-            synced.get(&folder::database(&before).join(name)).copied().unwrap_or(0)
-        };
-        let all: u64 = unsynced.iter().map(|(path, len)| len.saturating_sub(length(path))).sum();
-        let mut left = all * u64::from(kept_percent) / 100;
-        for (path, len) in unsynced {
-            let kept = left.min(len.saturating_sub(length(&path)));
-            left -= kept;
-            let file = std::fs::OpenOptions::new().write(true).open(&path).expect("a log file");
-            file.set_len(length(&path).min(len) + kept).expect("it can be cut");
-        }
+        let (path, len) = logs(&after).into_iter().max().expect("there is a log");
+        let name = folder::database(&before).join(path.file_name().expect("a name"));
+        let synced = synced.get(&name).copied().unwrap_or(0);
+        let kept = len.saturating_sub(synced) * u64::from(kept_percent) / 100;
+        let file = std::fs::OpenOptions::new().write(true).open(&path).expect("a log file");
+        file.set_len(synced.min(len) + kept).expect("it can be cut");
         self.store = None;
         self.open();
     }
