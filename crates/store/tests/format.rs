@@ -1,6 +1,7 @@
 //! Stores that older versions wrote can be read. The folders in `fixtures` are made by the example
 //! `store_fixture`, once per format.
 #![cfg(feature = "rocksdb")]
+#![allow(clippy::expect_used, reason = "tests may stop at the first surprise")]
 
 use std::path::{Path, PathBuf};
 
