@@ -25,6 +25,8 @@ pub(super) struct Disk {
     records: BTreeMap<u64, (OpIndex, Vec<u8>)>,
     pub(super) chunks: BTreeMap<ChunkId, (ChunkMeta, Bytes)>,
     state: Option<Vec<u8>>,
+    /// Whether records stay although no queue needs them, as those of a window do.
+    pub(super) keeps_records: bool,
 }
 
 impl Disk {
@@ -57,7 +59,8 @@ impl Disk {
                 assert!(self.chunks.remove(&id).is_some(), "{id:?} is dropped twice");
             }
             self.state = Some(checkpoint.state);
-            self.records.retain(|_, (last, _)| *last > checkpoint.retires);
+            let keeps = self.keeps_records;
+            self.records.retain(|_, (last, _)| keeps || *last > checkpoint.retires);
             numbers.push(checkpoint.number);
         }
         (numbers, self.gcn)

@@ -656,9 +656,11 @@ proptest! {
         mode in prop_oneof![1 => Just(Mode::Memory), 1 => Just(Mode::Replicated), 3 => Just(Mode::Durable)],
         keep in prop_oneof![Just(Keep::Persistent), Just(Keep::All)],
         credit_limit in 0u32..5,
+        keeps_records in any::<bool>(),
         steps in prop::collection::vec(step(), 1..70),
     ) {
         let mut harness = Harness::new(settings, mode, keep, credit_limit);
+        harness.disk.keeps_records = keeps_records;
         for step in &steps {
             harness.step(step);
             harness.unanswered -= harness.fx.settled.iter().map(|s| u64::from(s.n)).sum::<u64>();
