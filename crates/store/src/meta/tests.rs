@@ -1,5 +1,7 @@
 //! The contract, on both stores; and what only the one on disk can do: come back.
 
+#![allow(clippy::unwrap_used, reason = "tests may stop at the first surprise")]
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
