@@ -2,7 +2,11 @@
 //! allow that (it needs `unshare` and `mount`), the test says so and does nothing; what the store does after an
 //! error is covered without it by `FailingStore`.
 #![cfg(all(feature = "rocksdb", target_os = "linux"))]
-#![allow(clippy::expect_used, reason = "tests may stop at the first surprise")]
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "tests may stop at the first surprise, and one talks to another through its output"
+)]
 
 use std::path::PathBuf;
 use std::process::Command;
