@@ -46,11 +46,6 @@ impl<'a> Reader<'a> {
         self.rest.is_empty()
     }
 
-    /// How many bytes are left.
-    pub(crate) fn left(&self) -> usize {
-        self.rest.len()
-    }
-
     /// The error that something is wrong here.
     pub(crate) fn damaged(&self, what: &'static str) -> Damaged {
         Damaged { what, at: self.len - self.rest.len() }
@@ -141,7 +136,7 @@ mod tests {
             if let Ok(value) = reader.varint() {
                 let mut again = Vec::new();
                 put_varint(&mut again, value);
-                prop_assert_eq!(&again[..], &bytes[..bytes.len() - reader.left()]);
+                prop_assert_eq!(&again[..], &bytes[..bytes.len() - reader.rest.len()]);
             }
         }
     }

@@ -144,7 +144,7 @@ proptest! {
 }
 
 /// Stretches of a run of `n` records, from where each begins and ends as a share of 64.
-fn parts(n: u32, cuts: &[(u32, u32)]) -> Vec<std::ops::Range<u32>> {
+fn parts(n: u32, cuts: &[(u32, u32)]) -> Vec<Range<u32>> {
     let mut parts = Vec::new();
     let mut at = 0;
     for (gap, len) in cuts {
@@ -210,7 +210,7 @@ proptest! {
     ) {
         let block = block(&records);
         let mut bytes = Vec::new();
-        block.write_run(0..block.len(), &[0..block.len()], &mut bytes);
+        block.write_run(0..block.len(), std::slice::from_ref(&(0..block.len())), &mut bytes);
         let at = at.index(bytes.len());
         bytes[at] = value;
         if let Ok(block) = Block::read_run(&mut Reader::new(&bytes)) {

@@ -136,7 +136,7 @@ impl Queue {
         put_varint(out, self.levels.len() as u64);
         for level in &self.levels {
             out.push(level.priority);
-            let covered = level.first_unfiled().map_or(level.next(), Slot::first);
+            let covered = level.first_unfiled().map_or_else(|| level.next(), Slot::first);
             put_varint(out, covered);
             put_varint(out, level.next());
             write_entries(level, out);

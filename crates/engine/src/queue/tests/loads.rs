@@ -183,6 +183,9 @@ impl Harness {
         assert_eq!(counts.ready + assigned, self.ready.len() as u64);
         assert_eq!(counts.unacked - assigned, (self.taken.len() + self.waiting.len()) as u64);
         assert_eq!(self.n_dead + self.waiting.len(), self.n_rejected);
+        for level in &self.queue.levels {
+            assert_eq!(level.has_away(), level.slots().any(|slot| slot.is_away()));
+        }
         if live.is_empty() {
             assert_eq!((counts.ready_bytes, counts.unacked_bytes), (0, 0));
         }

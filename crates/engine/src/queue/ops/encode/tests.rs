@@ -203,7 +203,8 @@ proptest! {
         }
         for (_, op) in decode_ops(&bytes).map_while(Result::ok) {
             if let Op::Publish { block, .. } = op {
-                (0..block.len()).for_each(|record| drop(block.record(record).body().bytes().len()));
+                let n: usize = (0..block.len()).map(|at| block.record(at).body().len()).sum();
+                prop_assert!(n <= bytes.len());
             }
         }
     }
