@@ -246,8 +246,9 @@ impl Channel {
 
     #[cold]
     fn undecodable(&mut self, error: DecodeError, payload: &[u8]) -> Fault {
-        self.method = method_id(payload).unwrap_or((0, 0));
-        ConnectionError::decode(error, payload).into()
+        let error = ConnectionError::decode(error, payload);
+        self.method = error.method_of(payload);
+        error.into()
     }
 
     fn dispatch<B: Broker>(
@@ -291,8 +292,6 @@ impl Channel {
                 self.reply(AMQPClass::Basic(ok), context);
                 Ok(())
             }
-            // A client may answer the server's basic.cancel; nothing depends on it.
-            basic::AMQPMethod::CancelOk(_) => Ok(()),
             _ => Err(ConnectionError::UnimplementedMethod.into()),
         }
     }

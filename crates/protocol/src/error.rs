@@ -5,7 +5,7 @@ mod octets;
 
 use std::sync::Arc;
 
-use leveret_codec::{DecodeError, ReplyCode, SHORT_STRING_MAX};
+use leveret_codec::{DecodeError, ReplyCode, SHORT_STRING_MAX, method_id};
 use leveret_engine::{BrokerError, ResourceName};
 
 pub(crate) use octets::octets;
@@ -421,6 +421,16 @@ impl ConnectionError {
             DecodeError::UnknownMethod { .. } => Self::UnimplementedMethod,
             DecodeError::BadShortString => Self::MalformedUtf8,
             _ => Self::CannotDecode(octets::binary(payload.get(4..).unwrap_or_default())),
+        }
+    }
+
+    /// The ids of the method in a payload that does not decode, as connection.close names them. Text that is
+    /// not UTF-8 is found before RabbitMQ knows which method it belongs to.
+    // rabbitmq: connection.close
+    pub(crate) fn method_of(&self, payload: &[u8]) -> (u16, u16) {
+        match self {
+            Self::MalformedUtf8 => (0, 0),
+            _ => method_id(payload).unwrap_or((0, 0)),
         }
     }
 }

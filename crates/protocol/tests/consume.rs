@@ -109,7 +109,6 @@ fn consumers_of_a_deleted_queue_are_told_if_they_want_to_know() {
         D2: queue.delete queue=q
         S1: basic.cancel tag=c nowait
         T2: queue.delete-ok
-        C1: basic.cancel-ok tag=c
         C1: basic.ack delivery=1
         C1: basic.consume queue=amq.rabbitmq.reply-to tag=c no_ack
         S1: basic.consume-ok tag=c

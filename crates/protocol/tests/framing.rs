@@ -119,7 +119,7 @@ fn arguments_that_do_not_decode() {
     );
     ends(
         "C1: frame 1 0 50 0 10 0 0 2 255 254 0 0 0 0 0",
-        "code=501 text='FRAME_ERROR - Malformed UTF-8 in shortstr' class=50 method=10",
+        "code=501 text='FRAME_ERROR - Malformed UTF-8 in shortstr'",
     );
 }
 
@@ -131,6 +131,7 @@ fn methods_that_nobody_implements() {
     ends("C1: basic.deliver tag=c delivery=1", &format!("{unimplemented} class=60 method=60"));
     ends("C1: connection.close code=200", &format!("{unimplemented} class=10 method=50"));
     ends("C1: channel.close-ok", &format!("{unimplemented} class=20 method=41"));
+    ends("C1: basic.cancel-ok tag=c", &format!("{unimplemented} class=60 method=31"));
     ends("C1: queue.declare-ok queue=q", &format!("{unimplemented} class=50 method=11"));
     ends("C1: confirm.select-ok", &format!("{unimplemented} class=85 method=11"));
     ends("C1: exchange.declare-ok", &format!("{unimplemented} class=40 method=11"));

@@ -170,6 +170,7 @@ impl Connection {
             Ok(_) => return self.fail(ConnectionError::ChannelNotOpen, method, now, broker, out),
             Err(error) => {
                 let error = ConnectionError::decode(error, frame.payload);
+                let method = error.method_of(frame.payload);
                 return self.fail(error, method, now, broker, out);
             }
         }
@@ -290,7 +291,8 @@ impl Connection {
             Ok(_) => self.unexpected_method(ids, now, broker, out),
             Err(error) => {
                 let error = ConnectionError::decode(error, frame.payload);
-                self.fail(error, ids, now, broker, out);
+                let method = error.method_of(frame.payload);
+                self.fail(error, method, now, broker, out);
             }
         }
     }
