@@ -21,6 +21,7 @@ mod bystander;
 mod call;
 mod client;
 mod clock;
+pub mod differential;
 mod management;
 mod memory;
 mod ports;

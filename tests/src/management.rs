@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -39,9 +40,35 @@ impl Management {
         json
     }
 
+    /// Asks with a limit of its own, and answers with the status.
+    ///
+    /// # Errors
+    /// When there is no answer within `limit`, or it is not HTTP.
+    pub(crate) fn status(
+        &self,
+        verb: &str,
+        path: &str,
+        body: &str,
+        limit: Duration,
+    ) -> std::io::Result<u16> {
+        let text = self.exchange_within(verb, path, body, limit)?;
+        let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
+        status.ok_or_else(|| std::io::Error::other(format!("{verb} {path} answered {text:?}")))
+    }
+
     fn exchange(&self, verb: &str, path: &str, body: &str) -> std::io::Result<String> {
+        self.exchange_within(verb, path, body, PATIENCE)
+    }
+
+    fn exchange_within(
+        &self,
+        verb: &str,
+        path: &str,
+        body: &str,
+        limit: Duration,
+    ) -> std::io::Result<String> {
         let mut socket = TcpStream::connect_timeout(&self.0, PATIENCE)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_read_timeout(Some(limit))?;
         let login = STANDARD.encode("guest:guest");
         write!(
             socket,
