@@ -1,110 +1,99 @@
-//! `cargo xtask differential`: plays recorded scenarios against a broker and compares every
-//! answered frame with what RabbitMQ answered. The scenarios lie beside the checkout where there
-//! are any; without them there is nothing to run.
+//! `cargo xtask differential`: plays the scenarios of `tests/differential` against a broker and compares every
+//! answered frame with what RabbitMQ answered when it was recorded. The work is done by the program
+//! `leveret-differential`; this file starts the broker and calls it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::Args;
 
 use crate::broker::{Address, Broker};
 use crate::checkout::Checkout;
 use crate::process;
 
-/// Where the scenarios lie, seen from the checkout's root.
-const SCENARIOS: &str = "../shared/differential";
+/// The program that plays the scenarios.
+const PLAYER: &str = "leveret-differential";
 
-/// What must be equal to RabbitMQ in `cargo xtask test`: everything but streams and what counts the deliveries of
-/// quorum queues, which do not exist yet.
-const REQUIRED: [&str; 11] = [
-    "access.*",
-    "consume.*",
-    "deadletter.*",
-    "declare.*",
-    "framing.*",
-    "handshake.*",
-    "mixed.[!qs]*",
-    "mixed.qq_[!d]*",
-    "policy.*",
-    "publish.*",
-    "routing.*",
-];
+/// RabbitMQs whose answers are recorded: the name of each version, and the variable that says where it is.
+const ORACLES: [(&str, &str); 2] =
+    [("4.3", "LEVERET_RABBITMQ_4_3"), ("3.10", "LEVERET_RABBITMQ_3_10")];
 
 #[derive(Args, Default)]
 pub(crate) struct Options {
-    /// Scenarios to play, for example `consume.*`; may be given several times. All by default.
-    #[arg(long, value_name = "GLOB")]
-    only: Vec<String>,
+    /// Scenarios to play: names, or the start of names with a star, such as `2.03-queues/*`. All by default.
+    patterns: Vec<String>,
     /// Use the broker whose AMQP listener is at HOST:PORT instead of starting one.
     #[arg(long, value_name = "HOST:PORT")]
     against: Option<String>,
     /// The port of that broker's management API.
     #[arg(long, value_name = "PORT", default_value_t = 15672, requires = "against")]
     management_port: u16,
-}
-
-impl Options {
-    /// What `cargo xtask test` plays.
-    pub(crate) fn required() -> Self {
-        Self { only: REQUIRED.map(str::to_owned).to_vec(), ..Self::default() }
-    }
-}
-
-/// The scenarios' folder, if this machine has it.
-pub(crate) fn scenarios(checkout: &Checkout) -> Option<PathBuf> {
-    let folder = checkout.root().join(SCENARIOS);
-    folder.join("run.py").is_file().then_some(folder)
+    /// Record the answers of RabbitMQ anew. `LEVERET_RABBITMQ_4_3` and `LEVERET_RABBITMQ_3_10` say where they
+    /// are: HOST:PORT of AMQP, a comma, the port of the management API. A version that is not there is left.
+    #[arg(long, conflicts_with = "against")]
+    record: bool,
+    /// Record leveret's answers where a scenario says that it differs.
+    #[arg(long, conflicts_with = "record")]
+    record_own: bool,
+    /// Write `docs/conformance.md` and play nothing.
+    #[arg(long, conflicts_with_all = ["record", "record_own", "against"])]
+    doc: bool,
 }
 
 pub(crate) fn run(checkout: &Checkout, options: &Options) -> anyhow::Result<()> {
-    let Some(folder) = scenarios(checkout) else {
-        bail!("there are no scenarios at {SCENARIOS}");
-    };
-    let scratch = checkout.scratch("differential")?;
+    build(checkout)?;
+    if options.doc {
+        return player(checkout, &["doc"], &[]);
+    }
+    if options.record {
+        return record(checkout, options);
+    }
     if let Some(amqp) = &options.against {
         let address = Address::parse(amqp, options.management_port)?;
-        return play(&folder, &address, &options.only, &scratch);
+        return play(checkout, &address, options);
     }
+    let scratch = checkout.scratch("differential")?;
     let mut broker = Broker::start(checkout, &scratch)?;
     let address = broker.address().clone();
-    let result = play(&folder, &address, &options.only, &scratch);
+    let result = play(checkout, &address, options);
     broker.check_alive()?;
     result
 }
 
-/// Plays the chosen scenarios, one group after the other, and compares each group.
-fn play(folder: &Path, address: &Address, only: &[String], out: &Path) -> anyhow::Result<()> {
-    let all = ["*".to_owned()];
-    let globs = if only.is_empty() { &all[..] } else { only };
-    let mut failed = Vec::new();
-    for glob in globs {
-        let transcript = out.join(format!("{}.json", file_name(glob)));
-        process::show(
-            process::command("python3")
-                .arg(folder.join("run.py"))
-                .args(["--amqp", &format!("{}:{}", address.host, address.amqp)])
-                .args(["--mgmt", &format!("{}:{}", address.host, address.management)])
-                .args(["--only", glob])
-                .arg("--out")
-                .arg(&transcript),
-        )?;
-        let compared = process::show(
-            process::command("python3")
-                .arg(folder.join("compare.py"))
-                .arg(folder.join("recorded"))
-                .arg(&transcript),
-        );
-        if compared.is_err() {
-            failed.push(glob.as_str());
-        }
+/// The whole workspace is selected so that dependencies get the same features, and are compiled once, for this
+/// and for the tests.
+fn build(checkout: &Checkout) -> anyhow::Result<()> {
+    process::show(&mut process::cargo(checkout.root(), &["build", "--workspace", "--bin", PLAYER]))
+}
+
+fn play(checkout: &Checkout, address: &Address, options: &Options) -> anyhow::Result<()> {
+    let verb = if options.record_own { "record-own" } else { "play" };
+    let (amqp, management) = addresses(address);
+    player(checkout, &[verb, &amqp, &management], &options.patterns)
+}
+
+fn record(checkout: &Checkout, options: &Options) -> anyhow::Result<()> {
+    let mut recorded = false;
+    for (version, variable) in ORACLES {
+        let Ok(place) = std::env::var(variable) else { continue };
+        let (amqp, management) =
+            place.split_once(',').with_context(|| format!("{variable} is not HOST:PORT,PORT"))?;
+        let management = management.parse().with_context(|| format!("{variable}: no port"))?;
+        let (amqp, management) = addresses(&Address::parse(amqp, management)?);
+        player(checkout, &["record", version, &amqp, &management], &options.patterns)?;
+        recorded = true;
     }
-    if !failed.is_empty() {
-        bail!("not as RabbitMQ: {}; the transcripts are in {}", failed.join(" "), out.display());
+    if !recorded {
+        bail!("no RabbitMQ to record: set {} or {}", ORACLES[0].1, ORACLES[1].1);
     }
     Ok(())
 }
 
-fn file_name(glob: &str) -> String {
-    let name: String = glob.chars().filter(|c| c.is_alphanumeric()).collect();
-    if name.is_empty() { "all".to_owned() } else { name }
+fn addresses(Address { host, amqp, management }: &Address) -> (String, String) {
+    (format!("{host}:{amqp}"), format!("{host}:{management}"))
+}
+
+fn player(checkout: &Checkout, words: &[&str], patterns: &[String]) -> anyhow::Result<()> {
+    let program: &Path = &checkout.dev_program(PLAYER);
+    process::show(process::command(program).current_dir(checkout.root()).args(words).args(patterns))
 }

@@ -16,7 +16,7 @@ struct Step {
 }
 
 /// Cheap steps come first, so that most mistakes are known within seconds.
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     Step { name: "setup", what: "what the tests need", run: |_| setup::run(setup::Scope::Test) },
     Step {
         name: "fmt",
@@ -40,24 +40,18 @@ const STEPS: [Step; 7] = [
         what: "other people's clients",
         run: |checkout| interop::run(checkout, &interop::Options::default()),
     },
+    Step {
+        name: "differential",
+        what: "frame by frame against RabbitMQ",
+        run: |checkout| differential::run(checkout, &differential::Options::default()),
+    },
 ];
 
-/// Only where the scenarios lie beside the checkout.
-const DIFFERENTIAL: Step = Step {
-    name: "differential",
-    what: "frame by frame against RabbitMQ",
-    run: |checkout| differential::run(checkout, &differential::Options::required()),
-};
-
 pub(crate) fn run(checkout: &Checkout) -> anyhow::Result<()> {
-    let mut steps: Vec<&Step> = STEPS.iter().collect();
-    if differential::scenarios(checkout).is_some() {
-        steps.push(&DIFFERENTIAL);
-    }
     let started = Instant::now();
     let mut rows = Vec::new();
-    for (index, step) in steps.iter().enumerate() {
-        println!("\n== step {} of {}: {} ({})", index + 1, steps.len(), step.name, step.what);
+    for (index, step) in STEPS.iter().enumerate() {
+        println!("\n== step {} of {}: {} ({})", index + 1, STEPS.len(), step.name, step.what);
         let began = Instant::now();
         let result = (step.run)(checkout);
         rows.push((step.name, result.is_ok(), began.elapsed()));

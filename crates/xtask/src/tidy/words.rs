@@ -21,9 +21,6 @@ const REFUSED: [Refused; 6] = [
     Refused { halves: ["shar", "ed/"], why: "what lies beside the checkout is not part of it" },
 ];
 
-/// The one file that names the optional scenarios beside the checkout.
-const NAMES_SCENARIOS: &str = "crates/xtask/src/differential.rs";
-
 pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
     // Lock files are generated; the licence is not our text.
     if path.ends_with(".lock") || path.ends_with("-lock.json") || path == "LICENSE" {
@@ -33,7 +30,7 @@ pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
     for (number, line) in (1..).zip(text.lines()) {
         for Refused { halves, why } in &REFUSED {
             let word = halves.concat();
-            if contains_word(line, &word) && !(path == NAMES_SCENARIOS && word.ends_with("ed/")) {
+            if contains_word(line, &word) {
                 findings.push(Finding::new(path, number, format!("`{word}`: {why}")));
             }
         }
@@ -76,10 +73,9 @@ mod tests {
     }
 
     #[test]
-    fn only_the_scenarios_file_names_what_lies_beside() {
+    fn what_lies_beside_the_checkout_is_not_named() {
         let line = ["../shar", "ed/x"].concat();
         assert_eq!(check_line("docs/a.md", &line), 1);
-        assert_eq!(check_line(NAMES_SCENARIOS, &line), 0);
         assert_eq!(check_line("docs/a.md", "an un\u{73}hared/x path"), 0);
     }
 }
