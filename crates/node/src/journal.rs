@@ -29,6 +29,7 @@ use leveret_engine::queue::ops::{LoggedOp, Op, Trace};
 use leveret_store::Slot;
 use parking_lot::{Condvar, Mutex};
 
+use crate::connections::Handle;
 use crate::queues::QueueCell;
 use loads::Loads;
 use retire::Window;
@@ -41,12 +42,9 @@ pub use seal::Sealed;
 /// publishers must not fill the memory. Some hundredths of a second of what a fast disk takes; several copies of it are on the way.
 const OPEN_BYTES_HIGH: usize = 8 * 1024 * 1024;
 
-/// How long a publisher is not read after it published, while the open group is that large, in milliseconds.
-const REST_MS: u64 = 1;
-
-/// The same while queues hold more in memory than they should, although they are being written out: one read of 256 KiB in this
-/// time is less than any disk takes.
-const CROWDED_REST_MS: u64 = 20;
+/// How long a publisher rests at most, in milliseconds, when it is ahead of the disk. As a rule it goes on when the next
+/// group is closed; this is for a disk that takes longer than anybody should wait without a look.
+const REST_MAX_MS: u64 = 1000;
 
 /// What of a group is spoken of by no byte count: ranges and lists.
 const OP_BYTES: usize = 48;
@@ -66,6 +64,10 @@ pub(crate) struct Journal {
     crowded: AtomicBool,
     /// Bytes of memory that were freed, or are being freed, since the queues were last looked at.
     freed: AtomicUsize,
+    /// Whether the next group removes what queues left on disk.
+    sweep: AtomicBool,
+    /// Looks at memory since the last one that swept.
+    looks: AtomicUsize,
     /// Bytes of the open group, readable without its lock.
     open_bytes: AtomicUsize,
 }
@@ -80,6 +82,8 @@ struct Open {
     dropped: Vec<Slot>,
     /// Turns that took messages from one queue and have not put them into the next yet.
     holds: u32,
+    /// Publishers that are not read until the group is closed.
+    resting: Vec<Arc<Handle>>,
     waker: Option<Waker>,
 }
 
@@ -176,15 +180,22 @@ impl Journal {
         self.open.lock().dropped.extend(slots);
     }
 
-    /// How long publishers have to rest, in milliseconds, so that the disk keeps up with them.
-    pub(crate) fn rest(&self) -> u64 {
-        if self.crowded.load(Ordering::Relaxed) {
-            CROWDED_REST_MS
-        } else if self.open_bytes.load(Ordering::Relaxed) > OPEN_BYTES_HIGH {
-            REST_MS
-        } else {
-            0
+    /// How long a publisher has to rest, in milliseconds at most, so that the disk keeps up with it: 0 unless the open
+    /// group is large or memory is crowded. Its mailbox is told when it may go on.
+    pub(crate) fn rest(&self, publisher: &Arc<Handle>) -> u64 {
+        let crowded = || self.crowded.load(Ordering::Relaxed);
+        if self.open_bytes.load(Ordering::Relaxed) <= OPEN_BYTES_HIGH && !crowded() {
+            return 0;
         }
+        let mut open = self.open.lock();
+        // It may have been closed in the meantime.
+        if open.bytes <= OPEN_BYTES_HIGH && !crowded() {
+            return 0;
+        }
+        if !open.resting.last().is_some_and(|last| Arc::ptr_eq(last, publisher)) {
+            open.resting.push(Arc::clone(publisher));
+        }
+        REST_MAX_MS
     }
 }
 

@@ -36,6 +36,7 @@ struct Inner {
     events: Vec<Event>,
     ready: Vec<Ready>,
     retries: Vec<Retry>,
+    rested: bool,
     waker: Option<Waker>,
 }
 
@@ -45,6 +46,8 @@ pub(crate) struct Mail {
     pub(crate) events: Vec<Event>,
     pub(crate) ready: Vec<Ready>,
     pub(crate) retries: Vec<Retry>,
+    /// Whether what the client was not read for is over.
+    pub(crate) rested: bool,
 }
 
 impl Mailbox {
@@ -56,6 +59,11 @@ impl Mailbox {
     /// Tells the connection that `queue` has something for `consumer`.
     pub(crate) fn ready(&self, queue: &Arc<QueueCell>, consumer: ConsumerId) {
         self.leave(|inner| inner.ready.push(Ready { queue: Arc::clone(queue), consumer }));
+    }
+
+    /// Tells the connection that the disk has caught up with what it published.
+    pub(crate) fn end_rest(&self) {
+        self.leave(|inner| inner.rested = true);
     }
 
     /// Tells the connection that a `basic.get` is worth another try.
@@ -84,5 +92,6 @@ impl Mailbox {
         mail.events.append(&mut inner.events);
         mail.ready.append(&mut inner.ready);
         mail.retries.append(&mut inner.retries);
+        mail.rested |= std::mem::take(&mut inner.rested);
     }
 }

@@ -43,7 +43,7 @@ impl<'n, 's> Ports<'n, 's> {
     /// before its original was acked is never in no queue.
     pub(crate) fn flush(&mut self) {
         for batch in self.pending.batches() {
-            hand_over_publishes(self.node, self.scope, batch);
+            hand_over_publishes(self.node, self.handle, self.scope, batch);
         }
         for batch in self.pending.batches() {
             hand_over_settles(self.node, self.scope, batch);
@@ -161,7 +161,7 @@ impl Broker for Ports<'_, '_> {
         let node = self.node;
         match self.pending.publish(queue, record, confirm, |id| node.queues.get(id)) {
             Push::Room => {}
-            Push::Full(batch) => hand_over_publishes(node, self.scope, batch),
+            Push::Full(batch) => hand_over_publishes(node, self.handle, self.scope, batch),
             Push::Gone => {
                 if let Some((channel, tag)) = confirm {
                     self.scope.settled_at_once(channel, tag);
@@ -262,7 +262,12 @@ impl Broker for Ports<'_, '_> {
 }
 
 #[inline]
-fn hand_over_publishes(node: &Node, scope: &mut Scope<'_>, batch: &mut Batch) {
+fn hand_over_publishes(
+    node: &Node,
+    publisher: &Arc<Handle>,
+    scope: &mut Scope<'_>,
+    batch: &mut Batch,
+) {
     if batch.block.is_empty() {
         return;
     }
@@ -275,7 +280,7 @@ fn hand_over_publishes(node: &Node, scope: &mut Scope<'_>, batch: &mut Batch) {
     if pressed {
         scope.rest = scope.rest.max(REST_MS);
     }
-    scope.rest = scope.rest.max(node.journal.rest());
+    scope.rest = scope.rest.max(node.journal.rest(publisher));
     batch.reuse(scope.take_spare());
 }
 

@@ -74,6 +74,9 @@ impl Session {
     pub fn run(&mut self, now: Timestamp, waker: &Waker) {
         self.now = now;
         self.handle.mailbox.drain(&mut self.mail, waker);
+        if std::mem::take(&mut self.mail.rested) {
+            self.rest_until = now;
+        }
         self.ready.extend(self.mail.ready.drain(..));
         for retry in std::mem::take(&mut self.mail.retries) {
             self.retry(retry, now);

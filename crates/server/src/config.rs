@@ -190,7 +190,7 @@ pub struct Resources {
     /// Free space on the disk of `data_dir` below which publishers are held back. Default `"50MB"`.
     /// In production set it to about the machine's memory.
     pub disk_free_limit: ByteSize,
-    /// Memory for messages that wait in queues. Default `"256MiB"`. Beyond it the largest queues leave
+    /// Memory for messages that wait in queues. Default `"128MiB"`. Beyond it the largest queues leave
     /// what is far from their heads on disk and read it again when its turn comes. More saves reading
     /// where backlogs are long; it must stay well below `vm_memory_high_watermark`.
     pub message_memory: ByteSize,
@@ -292,7 +292,7 @@ impl Default for Resources {
             vm_memory_high_watermark: MemoryWatermark::Share(0.6),
             total_memory_available_override_value: ByteSize(0),
             disk_free_limit: ByteSize(50_000_000),
-            message_memory: ByteSize(256 * 1024 * 1024),
+            message_memory: ByteSize(128 * 1024 * 1024),
             monitor_interval: 1000,
         }
     }

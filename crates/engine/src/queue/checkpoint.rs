@@ -113,6 +113,12 @@ impl Queue {
         checkpoint
     }
 
+    /// How many chunks on disk nothing needs any more; the next checkpoint removes them.
+    #[must_use]
+    pub fn garbage(&self) -> usize {
+        self.levels.iter().map(Level::n_dropped).sum()
+    }
+
     /// Tells the queue that the batch with a checkpoint was written, though perhaps not synced yet:
     /// its chunks can be read. What was to leave memory does so now.
     pub fn checkpoint_stored(&mut self, number: u64, gcn: u64) {

@@ -91,10 +91,19 @@ impl super::Place {
 }
 
 impl Node {
-    /// Looks at what the queues hold in memory. Beyond `limit` bytes the next group frees what is too much, and while
+    /// To be called about ten times a second: looks at what the queues hold in memory. Beyond `limit` bytes the next group frees what is too much, and while
     /// that goes on and is not enough, publishers rest.
     pub fn limit_memory(&self, limit: usize) {
-        let used: usize = self.queues.all().iter().map(|cell| cell.queue.lock().memory()).sum();
+        let (mut used, mut garbage) = (0, 0);
+        for cell in self.queues.all() {
+            let queue = cell.queue.lock();
+            used += queue.memory();
+            garbage += queue.garbage();
+        }
+        if garbage > 0 && self.journal.looks.fetch_add(1, Ordering::Relaxed) >= SWEEP_LOOKS {
+            self.journal.looks.store(0, Ordering::Relaxed);
+            self.journal.sweep();
+        }
         let excess = used.saturating_sub(limit);
         let goes_on = self.journal.freed.swap(0, Ordering::Relaxed) > 0;
         self.journal.crowded.store(goes_on && excess > limit / 2, Ordering::Relaxed);
@@ -113,6 +122,9 @@ impl Node {
         let journal = &self.journal;
         let mut written = Vec::new();
         self.page_out(batch, &mut written, slot)?;
+        if journal.sweep.swap(false, Ordering::Relaxed) {
+            self.remove_garbage(batch, &mut written);
+        }
         let mut window = journal.window.lock();
         for (cell, upto) in window.oldest() {
             if cell.place.has_retired(upto) {
@@ -126,6 +138,19 @@ impl Node {
         Ok(written)
     }
 
+    /// Removes the chunks that queues do not need any more, although nothing else is written of them.
+    fn remove_garbage(&self, batch: &mut Batch, written: &mut Vec<Written>) {
+        for cell in self.queues.all() {
+            let Some(own) = cell.place.slot() else { continue };
+            let mut queue = cell.queue.lock();
+            if queue.garbage() > 0 {
+                let checkpoint = queue.checkpoint(OpIndex(0));
+                drop(queue);
+                written.push(put(batch, own, &cell, checkpoint));
+            }
+        }
+    }
+
     /// Frees memory, if it was asked for: the queues that hold the most are written out first.
     fn page_out(
         &self,
@@ -133,7 +158,7 @@ impl Node {
         written: &mut Vec<Written>,
         slot: &mut dyn FnMut() -> Result<Slot, StoreError>,
     ) -> Result<(), StoreError> {
-        let mut wanted = self.journal.take_paging();
+        let mut wanted = self.journal.take_paging().min(PAGED_MAX);
         if wanted == 0 {
             return Ok(());
         }
@@ -166,6 +191,13 @@ impl Node {
         Ok(())
     }
 }
+
+/// Bytes that one group frees at most: it is written as a whole, and publishers wait for it.
+const PAGED_MAX: usize = 16 * 1024 * 1024;
+
+/// Looks at memory after which chunks that nothing needs are removed: seconds, since removing them one by one costs a
+/// checkpoint each time.
+const SWEEP_LOOKS: usize = 50;
 
 /// Queues smaller than this are not worth a chunk.
 const PAGED_MIN: usize = 256 * 1024;
@@ -207,8 +239,16 @@ impl Journal {
         super::wake(waker);
     }
 
-    pub(super) fn wants_paging(&self) -> bool {
-        self.paging.load(Ordering::Relaxed) > 0
+    /// Asks for what nothing needs to be removed with the next group.
+    fn sweep(&self) {
+        self.sweep.store(true, Ordering::Relaxed);
+        let waker = self.open.lock().waker.take();
+        super::wake(waker);
+    }
+
+    /// Whether a group is wanted although no queue has anything to write.
+    pub(super) fn wants_group(&self) -> bool {
+        self.paging.load(Ordering::Relaxed) > 0 || self.sweep.load(Ordering::Relaxed)
     }
 
     fn take_paging(&self) -> usize {

@@ -141,7 +141,7 @@ impl Journal {
     /// Whether there is something to seal; otherwise `waker` is left.
     fn is_sealable(&self, waker: &Waker) -> bool {
         let mut open = self.open.lock();
-        let any = !open.entries.is_empty() || !open.dropped.is_empty() || self.wants_paging();
+        let any = !open.entries.is_empty() || !open.dropped.is_empty() || self.wants_group();
         if !any && !open.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             open.waker = Some(waker.clone());
         }
@@ -156,6 +156,9 @@ impl Journal {
         open.number += 1;
         open.bytes = 0;
         self.open_bytes.store(0, Ordering::Relaxed);
+        for publisher in open.resting.drain(..) {
+            publisher.mailbox.end_rest();
+        }
         (std::mem::take(&mut open.entries), std::mem::take(&mut open.dropped))
     }
 }

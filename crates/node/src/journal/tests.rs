@@ -321,3 +321,24 @@ fn a_deleted_queue_leaves_nothing_behind() {
     bench.store.crash(0).checkpoints(&mut |_, _| slots += 1).unwrap();
     assert_eq!(slots, 0);
 }
+
+#[test]
+fn chunks_that_nothing_needs_are_removed_although_nothing_else_happens() {
+    let bench = Bench::new();
+    for round in 0..64_u32 {
+        let mut body = vec![0; 16 * 1024];
+        body[..4].copy_from_slice(&round.to_be_bytes());
+        bench.publish(std::iter::repeat_n(body, 16), true);
+    }
+    bench.commit();
+    bench.node.limit_memory(1);
+    bench.commit();
+    assert!(bench.store.figures().chunks > 0);
+    assert_eq!(drained(&bench).len(), 1024);
+    bench.commit();
+    for _ in 0..100 {
+        bench.node.limit_memory(usize::MAX);
+        bench.commit();
+    }
+    assert_eq!(bench.store.figures().chunks, 0);
+}

@@ -101,6 +101,11 @@ impl Level {
         }
     }
 
+    /// How many chunks nothing needs any more.
+    pub(in crate::queue) fn n_dropped(&self) -> usize {
+        self.disk.as_ref().map_or(0, |disk| disk.dropped.len())
+    }
+
     /// Notes a chunk that nothing needs.
     pub(in crate::queue) fn drop_chunk(&mut self, id: ChunkId) {
         self.disk.get_or_insert_default().dropped.push(id);
