@@ -30,6 +30,11 @@ impl Checkout {
         &self.root
     }
 
+    /// The build output.
+    pub(crate) fn target(&self) -> &Path {
+        &self.target
+    }
+
     /// A program that cargo built with the development profile.
     pub(crate) fn dev_program(&self, name: &str) -> PathBuf {
         self.target.join("debug").join(name)

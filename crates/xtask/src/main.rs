@@ -15,6 +15,7 @@ mod fuzz;
 mod interop;
 mod lint;
 mod process;
+mod rocksdb;
 mod run;
 mod setup;
 mod tally;
@@ -38,6 +39,8 @@ struct Cli {
 enum Command {
     /// Check what the tests need and install it, or name the command that does.
     Setup,
+    /// Compile RocksDB, once for all profiles, if that has not been done.
+    Rocksdb,
     /// Build the release binary and run a broker with the default settings.
     Run(run::Options),
     /// Every check, in order: what CI runs.
@@ -70,8 +73,20 @@ fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> anyhow::Result<()> {
     let checkout = Checkout::find()?;
+    let compiles = matches!(
+        command,
+        Command::Lint
+            | Command::Unit(_)
+            | Command::Fuzz(_)
+            | Command::Interop(_)
+            | Command::Differential(_)
+    );
+    if compiles {
+        rocksdb::prepare(&checkout)?;
+    }
     match command {
         Command::Setup => setup::run(setup::Scope::Test),
+        Command::Rocksdb => rocksdb::prepare(&checkout),
         Command::Run(options) => run::run(&checkout, &options),
         Command::Test => test::run(&checkout),
         Command::Fmt(options) => fmt::run(&checkout, &options),

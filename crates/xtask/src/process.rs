@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
+use crate::rocksdb;
+
 /// How often a running program is asked whether it has ended.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -32,6 +34,7 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
 pub(crate) fn cargo(root: &Path, args: &[&str]) -> Command {
     let mut cargo = command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(root).args(args);
+    rocksdb::link(&mut cargo);
     cargo
 }
 

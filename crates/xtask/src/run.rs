@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Args;
 
 use crate::checkout::Checkout;
-use crate::{process, setup};
+use crate::{process, rocksdb, setup};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -25,6 +25,7 @@ Point any RabbitMQ client at the first address. Ctrl-C stops the broker.
 
 pub(crate) fn run(checkout: &Checkout, options: &Options) -> anyhow::Result<()> {
     setup::run(setup::Scope::Run)?;
+    rocksdb::prepare(checkout)?;
     process::show(&mut process::cargo(
         checkout.root(),
         &["build", "--release", "--package", "leveret-server", "--bin", "leveret"],

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 
 use crate::checkout::Checkout;
-use crate::{differential, fmt, fuzz, interop, lint, setup, tidy, unit};
+use crate::{differential, fmt, fuzz, interop, lint, rocksdb, setup, tidy, unit};
 
 /// One step: the command that runs it alone is `cargo xtask` and its name.
 struct Step {
@@ -16,7 +16,7 @@ struct Step {
 }
 
 /// Cheap steps come first, so that most mistakes are known within seconds.
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     Step { name: "setup", what: "what the tests need", run: |_| setup::run(setup::Scope::Test) },
     Step {
         name: "fmt",
@@ -24,6 +24,7 @@ const STEPS: [Step; 8] = [
         run: |checkout| fmt::run(checkout, &fmt::Options::default()),
     },
     Step { name: "tidy", what: "layers, headers, sizes, paths in docs", run: tidy::run },
+    Step { name: "rocksdb", what: "the message store's database", run: rocksdb::prepare },
     Step { name: "lint", what: "clippy", run: lint::run },
     Step {
         name: "unit",
