@@ -64,12 +64,12 @@ mod wire;
 
 pub use block::{BLOCK_TARGET, Block};
 pub use dead_letter::{DeadLetter, DeathReason, Republished};
+pub use queue::checkpoint::{Checkpoint, ChunkId, ChunkMeta, StoredChunk};
 pub use queue::consumers::ConsumerSpec;
 pub use queue::credit::ChannelCredit;
 pub use queue::effects::{
     Budget, ConfirmRun, DeleteCause, Delivery, Effects, Incoming, Outcome as SettleOutcome, Settled,
 };
-pub use queue::checkpoint::{Checkpoint, ChunkId, ChunkMeta, StoredChunk};
 pub use queue::ops::encode::{decode_ops, encode_ops};
 pub use queue::ops::{DropReason, Keep, Log, LoggedOp, Op, OpIndex, Shown, Trace};
 pub use queue::paging::PagedOut;

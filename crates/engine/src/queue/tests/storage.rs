@@ -146,6 +146,27 @@ fn restart_with_a_checkpoint_needs_no_records_and_reads_no_chunk() {
 }
 
 #[test]
+fn ten_million_messages_come_back_as_descriptors() {
+    let mut recovery = Recovery::default();
+    for n in 0..30_000u64 {
+        let (first, end) = (n * 334, (n + 1) * 334);
+        let meta = ChunkMeta { n: 334, end, bytes: 334 * 200, ..ChunkMeta::default() };
+        recovery.chunk(ChunkId { first: Seq(first), gcn: n }, &meta);
+    }
+    let mut back = queue(QueueSettings::default());
+    let mut fx = Effects::default();
+    back.recover(recovery, Log::Memory, Timestamp(0), &mut fx);
+    assert_eq!((back.counts().ready, back.counts().ready_bytes), (10_020_000, 2_004_000_000));
+    assert!(back.memory() < 8_000_000, "{} bytes", back.memory());
+    back.consume(spec(1), Timestamp(0), &mut fx).unwrap();
+    assert_eq!(fx.loads.len(), 4);
+    let state = back.checkpoint(EVERYTHING);
+    assert!(state.state.len() < 32 && state.chunks.is_empty() && state.dropped.is_empty());
+    assert_eq!(back.purge(&mut fx), 10_020_000);
+    assert_eq!(back.checkpoint(EVERYTHING).dropped.len(), 30_000);
+}
+
+#[test]
 fn young_messages_stay_out_of_chunks() {
     let mut durable = Durable::new(|_| {});
     durable.bench.publish(1..3);
