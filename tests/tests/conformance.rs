@@ -12,12 +12,12 @@ const DIFFERENCES_MAX: usize = 10;
 const SCENARIOS_MIN: usize = 250;
 
 fn root() -> PathBuf {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    tests.parent().unwrap().to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 fn library() -> Library {
-    Library::load(&root().join("tests/differential")).unwrap()
+    let loaded = Library::load(&root().join("tests/differential"));
+    loaded.unwrap_or_else(|error| panic!("{error}"))
 }
 
 #[test]

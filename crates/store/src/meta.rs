@@ -62,6 +62,16 @@ pub enum MetaError {
         /// What does not fit.
         what: String,
     },
+    /// It ends before what was synced.
+    #[error(
+        "{} ends before what was synced to it: the vhosts, users and queues that were declared last are \
+         missing. Restore it from a copy, or remove the file `durable` in it to go on without them",
+        path.display()
+    )]
+    Short {
+        /// Where.
+        path: PathBuf,
+    },
     /// It was written by another version.
     #[error("{} has the format {found}, and this leveret knows {known}", path.display())]
     Format {

@@ -25,7 +25,7 @@ mod db;
 mod encode;
 mod folder;
 mod inspect;
-mod marker;
+pub(crate) mod marker;
 mod open;
 mod ref_keys;
 mod repair;

@@ -12,8 +12,15 @@ use leveret_engine::command::{
     BindingSpec, Command, Destination, PermissionSpec, TopicPermissionSpec,
 };
 use leveret_engine::topology::{Binding, Topology, Vhost};
+use leveret_engine::view::BoxFuture;
+use leveret_engine::{BrokerError, Outcome};
 use serde_json::{Map, Value, json};
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
+
+/// Changes that an import has under way at once.
+const TOGETHER: usize = 256;
 
 pub(super) async fn export(State(app): State<App>, caller: Caller) -> Answer {
     caller.administrator()?;
@@ -231,14 +238,25 @@ impl<'a> Import<'a> {
             ("bindings", Self::binding),
         ];
         for (section, read) in sections {
+            let mut commands = Vec::new();
             for entry in entries(document, section)? {
-                for command in read(self, &entry)? {
-                    self.app.propose.propose(command).await?;
-                }
+                commands.extend(read(self, &entry)?);
             }
+            self.propose_all(commands).await?;
         }
         for entry in entries(document, "global_parameters")? {
             self.global_parameter(&entry).await?;
+        }
+        Ok(())
+    }
+
+    /// Proposes what a section asks for. Its entries do not build on one another, so they may share writes to disk.
+    async fn propose_all(&self, commands: Vec<Command>) -> Result<(), ApiError> {
+        let mut commands = commands.into_iter().peekable();
+        while commands.peek().is_some() {
+            let together = commands.by_ref().take(TOGETHER);
+            let waiting = together.map(|command| self.app.propose.propose(command)).collect();
+            all(waiting).await?;
         }
         Ok(())
     }
@@ -360,6 +378,25 @@ impl<'a> Import<'a> {
             arguments: entry.arguments()?,
         })])
     }
+}
+
+/// Waits for all of them; the first failure counts.
+async fn all(
+    mut waiting: Vec<BoxFuture<'_, Result<Outcome, BrokerError>>>,
+) -> Result<(), BrokerError> {
+    let mut result = Ok(());
+    poll_fn(|context| {
+        waiting.retain_mut(|answer| match answer.as_mut().poll(context) {
+            Poll::Pending => true,
+            Poll::Ready(answer) => {
+                result = std::mem::replace(&mut result, Ok(())).and(answer.map(drop));
+                false
+            }
+        });
+        if waiting.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    result
 }
 
 /// Turns an entry of a section into commands.

@@ -8,8 +8,11 @@
 //! | `default` | `format` | 4 bytes little endian |
 //!
 //! RocksDB has checksums of its own; ours also cover the way from there to the reader, and the key.
+//! A marker beside it says how far it was synced, so that a log that ends where power failed is told from
+//! one that lost what was answered.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use rocksdb::{
     ColumnFamily, ColumnFamilyDescriptor, DB, DBRecoveryMode, Direction, ErrorKind, IteratorMode,
@@ -17,6 +20,8 @@ use rocksdb::{
 };
 
 use super::{MetaError, MetaKey, MetaSnapshot, MetaStore};
+use crate::rocks::marker::Marker;
+use crate::{Gcn, StoreError};
 
 /// The format of this file's tables.
 const FORMAT: u32 = 1;
@@ -39,6 +44,10 @@ const MEMTABLE_BYTES: usize = 2 << 20;
 /// files can go.
 const WAL_BYTES_MAX: u64 = 16 << 20;
 
+/// Synced writes after which the marker is brought up to date: as many at the very end of the log could go
+/// unnoticed by it (RocksDB's own checksums still see damage). The marker is one more write to disk.
+const MARK_EVERY: u32 = 16;
+
 /// Bytes of checksum before every value.
 const CHECKSUM_BYTES: usize = 4;
 
@@ -47,6 +56,14 @@ pub struct RocksMeta {
     db: DB,
     path: PathBuf,
     starts: u64,
+    mark: Mutex<Mark>,
+}
+
+/// How far the store was synced, as numbers that RocksDB gives to writes.
+struct Mark {
+    marker: Marker,
+    /// Synced writes that the marker does not know of.
+    unmarked: u32,
 }
 
 impl RocksMeta {
@@ -58,9 +75,18 @@ impl RocksMeta {
         let options = database_options();
         let family = |name: &str| ColumnFamilyDescriptor::new(name, family_options());
         let families = [LOG, STATE, SNAPSHOT].map(family);
+        std::fs::create_dir_all(path).map_err(|error| io(path, &error))?;
+        let said = Marker::read(path).map_err(|error| of_marker(path, &error))?;
         let db = DB::open_cf_descriptors(&options, path, families)
             .map_err(|error| translate(path, &error))?;
-        let mut meta = Self { db, path: path.to_owned(), starts: 0 };
+        // What is read again has been written to tables by now, and those are synced.
+        let reached = Gcn(db.latest_sequence_number());
+        if said.is_some_and(|said| reached < said) {
+            return Err(MetaError::Short { path: path.to_owned() });
+        }
+        let marker = Marker::open(path, reached).map_err(|error| of_marker(path, &error))?;
+        let mark = Mutex::new(Mark { marker, unmarked: 0 });
+        let mut meta = Self { db, path: path.to_owned(), starts: 0, mark };
         meta.check_format()?;
         meta.starts = meta.count_start()?;
         Ok(meta)
@@ -68,7 +94,11 @@ impl RocksMeta {
 
     fn check_format(&self) -> Result<(), MetaError> {
         match self.failed(self.db.get(FORMAT_KEY))? {
-            None => self.failed(self.db.put_opt(FORMAT_KEY, FORMAT.to_le_bytes(), &synced())),
+            None => {
+                let mut batch = WriteBatch::default();
+                batch.put(FORMAT_KEY, FORMAT.to_le_bytes());
+                self.write_synced(batch)
+            }
             Some(bytes) => {
                 let found = bytes.try_into().map(u32::from_le_bytes);
                 let found = found.map_err(|_| self.damaged("the format is no number"))?;
@@ -107,12 +137,29 @@ impl RocksMeta {
     }
 
     fn write_state(&self, key: &[u8], value: &[u8]) -> Result<(), MetaError> {
-        let value = with_checksum(key, value);
-        self.failed(self.db.put_cf_opt(self.family(STATE)?, key, value, &synced()))
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.family(STATE)?, key, with_checksum(key, value));
+        self.write_synced(batch)
     }
 
-    fn write(&self, batch: WriteBatch, options: &WriteOptions) -> Result<(), MetaError> {
-        self.failed(self.db.write_opt(batch, options))
+    /// Writes what the next synced write makes durable.
+    fn write(&self, batch: WriteBatch) -> Result<(), MetaError> {
+        self.failed(self.db.write_opt(batch, &WriteOptions::default()))
+    }
+
+    /// Writes, and waits until it and everything before it is on the platter.
+    fn write_synced(&self, batch: WriteBatch) -> Result<(), MetaError> {
+        let mut mark = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut options = WriteOptions::default();
+        options.set_sync(true);
+        self.failed(self.db.write_opt(batch, &options))?;
+        mark.unmarked += 1;
+        if mark.unmarked < MARK_EVERY {
+            return Ok(());
+        }
+        mark.unmarked = 0;
+        let reached = Gcn(self.db.latest_sequence_number());
+        mark.marker.settle(reached).map_err(|error| of_marker(&self.path, &error))
     }
 
     /// The value behind its checksum.
@@ -155,13 +202,13 @@ impl MetaStore for RocksMeta {
             let key = index.to_be_bytes();
             batch.put_cf(log, key, with_checksum(&key, entry));
         }
-        self.write(batch, &synced())
+        self.write_synced(batch)
     }
 
     fn truncate(&self, from: u64) -> Result<(), MetaError> {
         let (log, mut batch) = (self.family(LOG)?, WriteBatch::default());
         batch.delete_range_cf(log, from.to_be_bytes(), u64::MAX.to_be_bytes());
-        self.write(batch, &WriteOptions::default())
+        self.write(batch)
     }
 
     fn purge(&self, upto: u64, mark: &[u8]) -> Result<(), MetaError> {
@@ -170,7 +217,7 @@ impl MetaStore for RocksMeta {
         let key = name(MetaKey::Purged);
         batch.put_cf(state, key, with_checksum(key, mark));
         batch.delete_range_cf(log, 0_u64.to_be_bytes(), upto.saturating_add(1).to_be_bytes());
-        self.write(batch, &WriteOptions::default())
+        self.write(batch)
     }
 
     fn read(&self, from: u64, until: u64) -> Result<Vec<(u64, Vec<u8>)>, MetaError> {
@@ -210,7 +257,7 @@ impl MetaStore for RocksMeta {
         batch.put_cf(self.family(STATE)?, SNAPSHOT_KEY, with_checksum(SNAPSHOT_KEY, &entry));
         batch.delete_range_cf(family, part_key(0, 0), part_key(number, 0));
         // The write-ahead log is one: what is synced here has the parts before it.
-        self.write(batch, &synced())
+        self.write_synced(batch)
     }
 
     fn snapshot(&self) -> Result<Option<MetaSnapshot>, MetaError> {
@@ -235,6 +282,17 @@ impl RocksMeta {
         let index = <[u8; 8]>::try_from(&*key).map(u64::from_be_bytes);
         let index = index.map_err(|_| self.damaged_at(&key))?;
         Ok((index, self.checked(&key, value.into_vec())?))
+    }
+}
+
+impl Drop for RocksMeta {
+    fn drop(&mut self) {
+        let mark = self.mark.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let reached = Gcn(self.db.latest_sequence_number());
+        if self.db.flush_wal(true).is_ok() {
+            // The marker may lag; that is what it is for.
+            let _ = mark.marker.settle(reached);
+        }
     }
 }
 
@@ -269,19 +327,15 @@ fn with_checksum(key: &[u8], value: &[u8]) -> Vec<u8> {
     out
 }
 
-fn synced() -> WriteOptions {
-    let mut options = WriteOptions::default();
-    options.set_sync(true);
-    options
-}
-
 fn database_options() -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.create_missing_column_families(true);
     options.set_max_total_wal_size(WAL_BYTES_MAX);
-    // Whatever is answered was synced; only a record that the crash cut off may be incomplete.
-    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    // What is read is a prefix: the disk may have written the pages of an unsynced end in any order.
+    // Whether the prefix is long enough, the marker says.
+    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    options.set_track_and_verify_wals_in_manifest(true);
     // A flush is all there ever is to do.
     options.set_max_background_jobs(1);
     options.set_paranoid_checks(true);
@@ -300,6 +354,18 @@ fn family_options() -> Options {
     // Names and commands are text; the figures are small either way.
     options.set_compression_type(rocksdb::DBCompressionType::None);
     options
+}
+
+fn io(path: &Path, error: &std::io::Error) -> MetaError {
+    MetaError::Io { path: path.to_owned(), reason: error.to_string() }
+}
+
+fn of_marker(path: &Path, error: &StoreError) -> MetaError {
+    let (path, reason) = (path.to_owned(), error.to_string());
+    match error {
+        StoreError::DiskFull { .. } => MetaError::Full { path, reason },
+        _ => MetaError::Io { path, reason },
+    }
 }
 
 /// Whose fault it is, from what RocksDB says.

@@ -17,7 +17,7 @@ const ENTRY: usize = 16;
 
 /// The open file and what it says.
 #[derive(Debug)]
-pub(super) struct Marker {
+pub(crate) struct Marker {
     file: File,
     said: Gcn,
     turn: usize,
@@ -26,7 +26,7 @@ pub(super) struct Marker {
 
 impl Marker {
     /// What the marker in `folder` says; none when there is no marker or nothing in it can be read.
-    pub(super) fn read(folder: &Path) -> Result<Option<Gcn>, StoreError> {
+    pub(crate) fn read(folder: &Path) -> Result<Option<Gcn>, StoreError> {
         match std::fs::read(folder.join(FILE)) {
             Ok(bytes) => Ok(PLACES.iter().filter_map(|at| parse(&bytes, *at)).max()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -40,7 +40,7 @@ impl Marker {
     }
 
     /// Opens the marker for writing and makes it say `gcn`.
-    pub(super) fn open(folder: &Path, gcn: Gcn) -> Result<Self, StoreError> {
+    pub(crate) fn open(folder: &Path, gcn: Gcn) -> Result<Self, StoreError> {
         let doing = "opening the durable marker";
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false);
@@ -69,7 +69,7 @@ impl Marker {
     }
 
     /// Notes it and reaches the disk at once if it is news.
-    pub(super) fn settle(&mut self, gcn: Gcn) -> Result<(), StoreError> {
+    pub(crate) fn settle(&mut self, gcn: Gcn) -> Result<(), StoreError> {
         if gcn > self.said { self.write(gcn) } else { Ok(()) }
     }
 
