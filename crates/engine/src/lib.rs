@@ -48,6 +48,8 @@ pub use command::{
     Applied, BindingSpec, Change, Command, Destination, ExchangeDeclare, Outcome, QueueDeclare,
 };
 pub use exchange::{Exchange, ExchangeKind, ExchangeState, Passage};
+/// The arguments of commands, as they came over the wire.
+pub use leveret_codec::{Table, Value};
 pub use parameter::ParameterValue;
 pub use policy::Policy;
 pub use queue_meta::QueueMeta;

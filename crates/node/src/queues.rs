@@ -49,10 +49,11 @@ impl QueueCell {
 
 /// Which messages of a queue are kept on disk.
 fn keep(meta: &QueueMeta) -> Option<Keep> {
-    meta.settings.durable.then(|| match meta.kind {
+    let all = match meta.kind {
         QueueKind::Classic => Keep::Persistent,
         QueueKind::Quorum | QueueKind::Stream => Keep::All,
-    })
+    };
+    meta.settings.durable.then_some(all)
 }
 
 /// The log of a queue that keeps `keep`.

@@ -13,8 +13,8 @@ use bytes::BytesMut;
 use leveret_codec::{put_ack, put_body, put_content_header, put_publish};
 use leveret_engine::queue::effects::Outcome;
 use leveret_engine::{
-    Block, Body, ChannelKey, ConnectionId, ConsumerId, Delivery, NewRecord, QueueId, Seq, Settle,
-    Settled, Timestamp,
+    Block, Body, ChannelKey, ConnectionId, ConsumerId, Delivery, Exchange, NewRecord, Passage,
+    QueueId, Seq, Settle, Settled, Timestamp,
 };
 use leveret_protocol::testing::{FakeNode, login};
 use leveret_protocol::{Answer, Broker, Call, Connection, ConnectionConfig, Output, Peer};
@@ -51,6 +51,10 @@ impl Broker for Sink {
         _confirm: Option<(ChannelKey, u64)>,
     ) {
         self.block.push(record);
+    }
+
+    fn pass(&self, exchange: &Exchange, record: &NewRecord<'_>) -> Passage {
+        self.node.pass(exchange, record)
     }
 
     fn settle(&mut self, _queue: QueueId, settle: Settle) {

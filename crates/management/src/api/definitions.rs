@@ -389,7 +389,7 @@ async fn all(
         waiting.retain_mut(|answer| match answer.as_mut().poll(context) {
             Poll::Pending => true,
             Poll::Ready(answer) => {
-                result = std::mem::replace(&mut result, Ok(())).and(answer.map(drop));
+                result = std::mem::replace(&mut result, Ok(())).and_then(|()| answer.map(drop));
                 false
             }
         });

@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use leveret_codec::{Table, Value};
 use leveret_engine::auth::{HashAlgorithm, PasswordHash};
 use leveret_engine::command::{
     ApplyTo, BindingSpec, Destination, ExchangeDeclare, PermissionSpec, PolicySpec, QueueDeclare,
     TopicPermissionSpec, UserLimit, UserSpec, VhostLimit, VhostSpec,
 };
 use leveret_engine::{ConnectionId, ParameterValue, QueueId, QueueKind};
+use leveret_engine::{Table, Value};
 
 use super::*;
 

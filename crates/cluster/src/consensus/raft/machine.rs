@@ -2,7 +2,9 @@
 //!
 //! The state itself is a [`Topology`] of this file while the log is read again, and the node's own from
 //! then on. It is in memory; the snapshot and the log after it make it again.
+#![expect(clippy::result_large_err, reason = "openraft's traits ask for its error by value")]
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -39,7 +41,7 @@ pub(super) struct Shared {
 /// Where commands are applied.
 enum Target {
     /// While the log is read again.
-    Reading(Topology),
+    Reading(Box<Topology>),
     /// Between the two.
     Nobody,
     Machine(Weak<dyn StateMachine>),
@@ -50,13 +52,15 @@ enum Target {
 enum Refused {
     #[error("there is no topology to apply commands to")]
     Nobody,
+    #[error("applying a command has panicked")]
+    Panicked,
     #[error("a running node does not replace its topology by a snapshot")]
     Running,
 }
 
 impl Shared {
     pub(super) fn new(store: Arc<dyn MetaStore>, config: TopologyConfig) -> Self {
-        let target = Mutex::new(Target::Reading(Topology::new(config.clone())));
+        let target = Mutex::new(Target::Reading(Box::new(Topology::new(config.clone()))));
         let (log_bytes, snapshot_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
         Self { store, config, target, commanded: AtomicBool::new(false), log_bytes, snapshot_bytes }
     }
@@ -64,7 +68,7 @@ impl Shared {
     /// The topology that the log has made, once it is read. It is given away.
     pub(super) fn take_topology(&self) -> Option<Topology> {
         match std::mem::replace(&mut *self.target.lock(), Target::Nobody) {
-            Target::Reading(topology) => Some(topology),
+            Target::Reading(topology) => Some(*topology),
             _ => None,
         }
     }
@@ -109,11 +113,14 @@ impl Shared {
             Target::Nobody => return Err(Refused::Nobody),
             Target::Machine(machine) => machine.upgrade(),
         };
-        Ok(match machine {
-            Some(machine) => commands.map(|one| machine.apply(&one.command, one.at)).collect(),
+        let Some(machine) = machine else {
             // The node is gone, and everybody who waited with it; the log has the commands.
-            None => commands.map(|_| Err(BrokerError::ShuttingDown).into()).collect(),
-        })
+            return Ok(commands.map(|_| Err(BrokerError::ShuttingDown).into()).collect());
+        };
+        let apply = || commands.map(|one| machine.apply(&one.command, one.at)).collect();
+        // openraft does not notice that the task is gone; whoever waits for it would wait for ever. Nothing of
+        // what the panic may have left half done is used again: it ends the node.
+        catch_unwind(AssertUnwindSafe(apply)).map_err(|_| Refused::Panicked)
     }
 
     fn commands(&self) -> Result<Vec<Command>, Refused> {
@@ -130,7 +137,7 @@ impl Shared {
             // What was kept was applied before; what is refused now was so then.
             let _ = topology.apply_agreed(command, Timestamp(0));
         })?;
-        *self.target.lock() = Target::Reading(topology);
+        *self.target.lock() = Target::Reading(Box::new(topology));
         self.commanded.store(true, Ordering::Relaxed);
         self.snapshot_bytes.store(data.len() as u64, Ordering::Relaxed);
         self.log_bytes.store(0, Ordering::Relaxed);

@@ -3,11 +3,11 @@
 mod suite;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
-use leveret_codec::Table;
 use leveret_engine::Outcome;
+use leveret_engine::Table;
 use leveret_engine::auth::{HashAlgorithm, PasswordHash};
 use leveret_engine::command::{BindingSpec, Destination, ExchangeDeclare, QueueDeclare};
 use leveret_engine::topology::default_commands;
@@ -15,6 +15,9 @@ use leveret_store::{MemoryMeta, MetaError, MetaKey, MetaSnapshot};
 
 use super::*;
 use crate::consensus::Settled;
+
+/// More answers than any of these tests waits for.
+const ANSWERS: usize = 100_000;
 
 const NOW: Timestamp = Timestamp(1_000);
 
@@ -107,7 +110,7 @@ fn first() -> Vec<Command> {
 }
 
 fn try_open(store: &Arc<Bench>, first: Vec<Command>) -> Result<Running, OpenError> {
-    let (tell, failed) = channel();
+    let (tell, failed) = sync_channel(ANSWERS);
     let opened = RaftConsensus::open(Opening {
         store: Arc::clone(store) as _,
         config: TopologyConfig::default(),
@@ -130,7 +133,7 @@ fn open(store: &Arc<Bench>) -> Running {
 impl Running {
     /// Proposes and hands over a place where the answer comes.
     fn propose(&self, command: Command) -> Receiver<Proposed> {
-        let (tell, answer) = channel();
+        let (tell, answer) = sync_channel(ANSWERS);
         let later = tell.clone();
         let done = Box::new(move |proposed| drop(later.send(proposed)));
         if let Some(proposed) = self.consensus.propose(command, NOW, done) {
@@ -306,9 +309,14 @@ fn a_long_log_becomes_a_snapshot_and_is_read_from_there() {
         round += 1;
         assert!(round < 100, "no snapshot after {round} rounds");
     }
+    // What the snapshot has leaves the log soon afterwards.
+    let mut turns = 0;
+    while !store.read(0, 1).unwrap().is_empty() {
+        running.does(declare(&format!("turn-{turns}")));
+        turns += 1;
+        assert!(turns < 10_000, "what the snapshot has is still in the log");
+    }
     let before = running.commands();
-    running.consensus.shutdown();
-    assert!(store.read(0, 1).unwrap().is_empty(), "what the snapshot has is still in the log");
     drop(running);
     let running = open(&store);
     assert_eq!(running.commands(), before);
@@ -364,7 +372,8 @@ fn a_defect_in_the_machine_ends_it() {
     running.node.panics.store(true, Ordering::SeqCst);
     let answer = running.propose(declare("q")).recv_timeout(PATIENCE).unwrap();
     assert_eq!(answer, Err(BrokerError::ShuttingDown));
-    running.failed.recv_timeout(PATIENCE).unwrap();
+    let reason = running.failed.recv_timeout(PATIENCE).unwrap();
+    assert!(reason.contains("has panicked"), "{reason}");
 }
 
 #[test]
@@ -380,7 +389,7 @@ fn the_last_reference_may_be_dropped_by_an_answer() {
     let store = Arc::new(Bench::default());
     let Running { consensus, node, failed } = open(&store);
     let held = store.held.lock().unwrap();
-    let (tell, answered) = channel();
+    let (tell, answered) = sync_channel(ANSWERS);
     let last = Arc::clone(&consensus);
     let done = Box::new(move |_| {
         drop(last);
