@@ -174,7 +174,7 @@ fn diff(recorded: &str, new: &str) -> String {
     }
     let near = |at: usize| {
         let from = at.saturating_sub(CONTEXT);
-        lines.iter().skip(from).take(2 * CONTEXT + 1).any(|(sign, _)| *sign != ' ')
+        lines.iter().skip(from).take(at + CONTEXT + 1 - from).any(|(sign, _)| *sign != ' ')
     };
     let shown = lines.iter().enumerate().filter(|(at, _)| near(*at));
     shown.map(|(_, (sign, line))| format!("    {sign} {line}\n")).collect()
