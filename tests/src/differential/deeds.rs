@@ -5,7 +5,7 @@ use leveret_codec::FrameKind;
 use super::catalogue::{self, Method};
 use super::connection::Connection;
 use super::event::Event;
-use super::stage::{PATIENCE, Stage, Stuck};
+use super::stage::{Stage, Stuck};
 use super::step::{Deed, Login, Place};
 use super::wire::{self, Argument, Arguments};
 
@@ -170,7 +170,7 @@ impl Stage {
 
     /// The next event that is no notice.
     pub(super) fn wait_for_answer(&mut self, place: &Place) -> Option<(Place, Event)> {
-        let deadline = self.deadline(PATIENCE);
+        let deadline = self.patience();
         self.wait(place, deadline, |event| !event.is_notice())
     }
 

@@ -1,10 +1,9 @@
 //! One scenario from beginning to end: what it is played on, its steps, its transcript.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use super::scenario::Scenario;
-use super::stage::{Stage, Stuck};
+use super::stage::{Pace, Stage, Stuck};
 use super::step::Step;
 
 /// Plays a scenario and answers with its transcript. A scenario that cannot go on ends with a line that
@@ -14,16 +13,16 @@ pub(super) fn play(
     amqp: SocketAddr,
     management: SocketAddr,
     run: String,
-    quiet: Duration,
+    pace: Pace,
 ) -> String {
-    let mut stage = match Stage::set(amqp, management, run, scenario.order) {
+    let mut stage = match Stage::set(amqp, management, run, scenario.order, pace.patience) {
         Ok(stage) => stage,
         Err(Stuck(why)) => return format!("!! {why}\n"),
     };
     if let Err(Stuck(why)) = steps(scenario, &mut stage) {
         stage.log(&format!("!! {why}"));
     }
-    stage.leftovers(quiet);
+    stage.leftovers(pace.quiet);
     stage.strike();
     stage.transcript()
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::answers::{Answers, Version};
 use super::play::play;
 use super::scenario::{Library, Scenario, matches};
+use super::stage::Pace;
 
 /// How many scenarios are played at once. Most of them wait most of the time.
 const AT_ONCE: usize = 24;
@@ -18,11 +19,15 @@ const RECORDED_AT_ONCE: usize = 6;
 /// How often a scenario is played before it counts as one without a certain answer.
 const TURNS_MAX: usize = 4;
 
-/// How long it must be quiet before a scenario is over.
-const QUIET: Duration = Duration::from_millis(60);
+/// The pace of a scenario that is to pass.
+const PLAYING: Pace = Pace { patience: Duration::from_secs(30), quiet: Duration::from_millis(60) };
 
-/// The same while recording: what comes late is to be seen.
-const QUIET_RECORDING: Duration = Duration::from_millis(400);
+/// The pace of a scenario that is known not to pass: nobody waits long for what does not come.
+const TRYING: Pace = Pace { patience: Duration::from_secs(3), ..PLAYING };
+
+/// The pace of recording: what comes late is to be seen.
+const RECORDING: Pace =
+    Pace { patience: Duration::from_secs(30), quiet: Duration::from_millis(400) };
 
 /// A broker to play against.
 #[derive(Clone, Copy, Debug)]
@@ -56,9 +61,10 @@ impl Outcome {
 #[must_use]
 pub fn play_all(library: &Library, target: Target, patterns: &[String]) -> Vec<Outcome> {
     for_each(chosen(library, patterns), AT_ONCE, |scenario, run| {
-        let transcript = play(scenario, target.amqp, target.management, run, QUIET);
-        let problem = Answers::read(scenario).judge(scenario, &transcript);
         let not_yet = library.not_yet(&scenario.name).map(ToOwned::to_owned);
+        let pace = if not_yet.is_some() { TRYING } else { PLAYING };
+        let transcript = play(scenario, target.amqp, target.management, run, pace);
+        let problem = Answers::read(scenario).judge(scenario, &transcript);
         if problem.is_none() && library.is_named_not_yet(&scenario.name) {
             let problem = "it passes, but is listed as not passing yet".to_owned();
             return Outcome { name: scenario.name.clone(), problem: Some(problem), not_yet: None };
@@ -81,7 +87,7 @@ pub fn record_all(
         let mut problem = None;
         for turn in 0..TURNS_MAX {
             let run = format!("{run}{turn}");
-            let next = play(scenario, target.amqp, target.management, run, QUIET_RECORDING);
+            let next = play(scenario, target.amqp, target.management, run, RECORDING);
             if next == last && !next.contains("!! ") {
                 let written = Answers::write(scenario, version, &next);
                 problem = written.err().map(|error| error.to_string());
@@ -101,7 +107,7 @@ pub fn record_all(
 pub fn record_own(library: &Library, target: Target) -> Vec<Outcome> {
     let wanted = library.scenarios.iter().filter(|scenario| scenario.differs.is_some()).collect();
     for_each(wanted, AT_ONCE, |scenario, run| {
-        let transcript = play(scenario, target.amqp, target.management, run, QUIET);
+        let transcript = play(scenario, target.amqp, target.management, run, PLAYING);
         let problem = Answers::write_own(scenario, &transcript).err();
         let problem = problem.map(|error| error.to_string());
         Outcome { name: scenario.name.clone(), problem, not_yet: None }

@@ -13,8 +13,14 @@ use super::text::Order;
 use crate::clock::{Deadline, pause};
 use crate::management::Management;
 
-/// How long anything that must come may take. A busy machine is slow, a broker that answers is not.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a scenario waits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// For what must come. A busy machine is slow, so a scenario that is expected to pass has patience.
+    pub(super) patience: Duration,
+    /// For what must not come, before the scenario is over.
+    pub(super) quiet: Duration,
+}
 
 /// How long a request to the management API may take: RabbitMQ deletes a vhost at leisure.
 const HTTP_PATIENCE: Duration = Duration::from_secs(60);
@@ -35,6 +41,7 @@ pub(super) struct Stage {
     connections: BTreeMap<String, Connection>,
     transcript: Vec<String>,
     end: Deadline,
+    patience: Duration,
 }
 
 /// What a scenario cannot go on after.
@@ -48,6 +55,7 @@ impl Stage {
         management: SocketAddr,
         run: String,
         order: Order,
+        patience: Duration,
     ) -> Result<Self, Stuck> {
         let mut stage = Self {
             amqp,
@@ -57,6 +65,7 @@ impl Stage {
             connections: BTreeMap::new(),
             transcript: Vec::new(),
             end: Deadline::after(LIMIT),
+            patience,
         };
         let everything = r#"{"configure":".*","write":".*","read":".*"}"#;
         stage.request("PUT", "/api/vhosts/<vhost>", "{}")?;
@@ -104,6 +113,11 @@ impl Stage {
             Ok(status) => Err(Stuck(format!("{verb} {path} answered {status}"))),
             Err(error) => Err(Stuck(format!("{verb} {path}: {error}"))),
         }
+    }
+
+    /// The time until when to wait for what must come.
+    pub(super) fn patience(&self) -> Deadline {
+        self.deadline(self.patience)
     }
 
     /// The time until when to wait now.

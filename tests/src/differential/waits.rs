@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::event::{Event, spans};
-use super::stage::{PATIENCE, PAUSE, Stage, Stuck};
+use super::stage::{PAUSE, Stage, Stuck};
 use super::step::{Place, QueueState};
 use super::wire::{self, Argument};
 use crate::clock::Stopwatch;
@@ -18,7 +18,7 @@ impl Stage {
     /// Shows so many events.
     pub(super) fn take(&mut self, place: &Place, count: usize, wanted: impl Fn(&Event) -> bool) {
         for done in 0..count {
-            let deadline = self.deadline(PATIENCE);
+            let deadline = self.patience();
             let Some((at, event)) = self.wait(place, deadline, &wanted) else {
                 self.log(&format!("{place}< nothing more: {done} of {count} came"));
                 return;
@@ -34,7 +34,7 @@ impl Stage {
     /// Shows confirms as sets: so many, or all that are outstanding.
     pub(super) fn confirms(&mut self, place: &Place, count: Option<usize>) {
         let (mut acks, mut nacks) = (Vec::new(), Vec::new());
-        let deadline = self.deadline(PATIENCE);
+        let deadline = self.patience();
         let mut outstanding = 0;
         let ending = loop {
             let Some(connection) = self.connection(&place.connection) else { break None };
@@ -78,7 +78,7 @@ impl Stage {
     /// Shows what comes until the broker ends the socket.
     pub(super) fn end(&mut self, place: &Place, timed: bool) {
         let watch = Stopwatch::start();
-        let deadline = self.deadline(PATIENCE + Duration::from_secs(5));
+        let deadline = self.patience();
         while let Some((at, event)) = self.wait(place, deadline, |_| true) {
             if matches!(event, Event::End) {
                 let when = match (timed, watch.elapsed() >= LATER) {
@@ -105,7 +105,7 @@ impl Stage {
         let probe = Place { connection: place.connection.clone(), channel: PROBE };
         let arguments =
             [("queue", Argument::String(queue.to_vec())), ("passive", Argument::Bit(true))];
-        let deadline = self.deadline(PATIENCE);
+        let deadline = self.patience();
         let name = String::from_utf8_lossy(queue).into_owned();
         loop {
             self.ready(&probe)?.write_call(PROBE, "queue.declare", &arguments);
@@ -145,7 +145,7 @@ impl Stage {
     /// Shows what nobody waited for, once it has been quiet for a while.
     pub(super) fn leftovers(&mut self, quiet: Duration) {
         for label in self.labels() {
-            let deadline = self.deadline(PATIENCE);
+            let deadline = self.patience();
             while !deadline.is_over()
                 && let Some(connection) = self.connection(&label)
                 && connection.pump(crate::clock::Deadline::after(quiet))
