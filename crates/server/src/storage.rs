@@ -1,5 +1,5 @@
-//! The threads of the message store: one writes group commits, others read what queues want back in memory. They
-//! hold no rules: what is written and what follows from it the node says.
+//! The threads of the message store: one writes group commits, others read what queues want back in memory, one gives disk
+//! space back. They hold no rules: what is written and what follows from it the node says.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use leveret_node::{Node, Sealed};
-use leveret_store::{MessageStore, ReadError, StoreError};
+use leveret_store::{MessageStore, ReadError, RocksStore, StoreError};
 use tracing::error;
 
 use crate::clock::Clock;
@@ -19,6 +19,10 @@ const DISK_FAILED: i32 = 74;
 
 /// Threads that read chunks. Two keep a disk busy while one of them hands over.
 const READERS: usize = 2;
+
+/// How often disk space is looked for that could be given back, and how much is written again for it at a time.
+const COLLECT_EVERY: Duration = Duration::from_secs(5);
+const COLLECT_BYTES: u64 = 64 * 1024 * 1024;
 
 /// How often the memory of the queues is looked at: within this time publishers can fill about as much as the default
 /// allows, and no more.
@@ -43,7 +47,7 @@ impl Drop for Storage {
 #[derive(Clone)]
 struct Shared {
     node: Arc<Node>,
-    store: Arc<dyn MessageStore>,
+    store: Arc<RocksStore>,
     clock: Arc<Clock>,
     ending: Arc<AtomicBool>,
 }
@@ -55,7 +59,7 @@ impl Storage {
     /// When the system has no thread left.
     pub(crate) fn start(
         node: &Arc<Node>,
-        store: Arc<dyn MessageStore>,
+        store: Arc<RocksStore>,
         clock: &Arc<Clock>,
     ) -> std::io::Result<Self> {
         let ending = Arc::new(AtomicBool::new(false));
@@ -73,6 +77,8 @@ impl Storage {
             let named = thread::Builder::new().name("store-read".into());
             threads.push(named.spawn(move || reader.read())?);
         }
+        let named = thread::Builder::new().name("store-collect".into());
+        threads.push(named.spawn(move || shared.collect())?);
         Ok(Self { ending, threads })
     }
 
@@ -117,6 +123,16 @@ impl Shared {
         }
         self.node.synced(group, self.clock.now());
         Ok(())
+    }
+
+    /// Gives disk space back that chunks took which are gone, a step at a time.
+    fn collect(self) {
+        while !self.ending.load(Ordering::Acquire) {
+            if let Err(failed) = self.store.collect(COLLECT_BYTES) {
+                give_up(&failed);
+            }
+            thread::park_timeout(COLLECT_EVERY);
+        }
     }
 
     /// One chunk after another.

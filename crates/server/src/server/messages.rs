@@ -29,7 +29,7 @@ pub(super) fn start(
     let begun = clock.now();
     let id = StoreId(u128::from_le_bytes(super::start::random()));
     let store = RocksStore::open(&data_dir.path().join(FOLDER), &RocksOptions::new(id))?;
-    let store: Arc<dyn MessageStore> = Arc::new(store);
+    let store = Arc::new(store);
     let now = clock.now();
     let recovered = node.recover(&*store, now)?;
     tell(&recovered, Duration::from_millis(clock.now().since(begun)));
