@@ -1,13 +1,16 @@
 //! What management sees of a broker: traits that the node and the server implement, and the plain
 //! values they answer with. Copies, made when somebody asks; nothing here is on the way of a message.
 
+mod hand;
+
 use crate::command::{Command, Outcome};
 use crate::error::BrokerError;
 use crate::ids::{ChannelKey, ConnectionId, ConsumerId, QueueId};
 use crate::queue::stats::{QueueCounts, QueueStats};
 use crate::time::Timestamp;
 use crate::topology::Topology;
-pub use leveret_codec::{Table, Value};
+pub use hand::{HandGet, HandGot, HandPublish, HandPublished, HandRefused, HandSettle};
+pub use leveret_codec::{Properties, PropertiesWriter, Table, Value};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -106,6 +109,10 @@ pub trait Propose: Send + Sync {
         vhost: &'a str,
         name: &'a str,
     ) -> BoxFuture<'a, Result<u64, BrokerError>>;
+    /// Publishes a message with a user's rights, and waits until queues have it.
+    fn publish(&self, message: HandPublish) -> BoxFuture<'_, Result<HandPublished, HandRefused>>;
+    /// Gets messages with a user's rights.
+    fn get(&self, wanted: HandGet) -> BoxFuture<'_, Result<Vec<HandGot>, HandRefused>>;
     /// Asks a client to go, with 320 and `reason`; `false` if it is gone already.
     fn close_connection(&self, id: ConnectionId, reason: &str) -> bool;
 }

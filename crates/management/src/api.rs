@@ -6,12 +6,15 @@ mod definitions;
 mod exchanges;
 mod health;
 mod limits;
+mod messages;
 mod node;
 mod parameters;
 mod permissions;
 mod policies;
+mod queue_actions;
 mod queues;
 mod stats;
+mod status;
 mod users;
 mod vhosts;
 
@@ -19,9 +22,11 @@ use crate::State;
 use crate::caller::{Caller, read};
 use crate::error::ApiError;
 use axum::Router;
-use axum::http::StatusCode;
+use axum::extract::Request;
+use axum::http::{Method, StatusCode};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, put};
+use axum::routing::{delete, get, post, put};
 use leveret_engine::command::{Command, Outcome};
 use leveret_engine::names::DEFAULT_EXCHANGE_ALIAS;
 use leveret_engine::topology::Topology;
@@ -42,8 +47,19 @@ pub(crate) fn router(state: App) -> Router {
         .merge(health::routes())
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .fallback(async || ApiError::not_found())
+        .layer(from_fn(options))
         .with_state(state);
     Router::new().nest("/api", api)
+}
+
+/// Answers OPTIONS with the methods of the path, which a wrong method is told as well.
+async fn options(request: Request, next: Next) -> Response {
+    let asked = request.method() == Method::OPTIONS;
+    let mut response = next.run(request).await;
+    if asked && response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        *response.status_mut() = StatusCode::OK;
+    }
+    response
 }
 
 fn broker_routes() -> Router<App> {
@@ -51,12 +67,21 @@ fn broker_routes() -> Router<App> {
         .route("/overview", get(node::overview))
         .route("/nodes", get(node::list))
         .route("/nodes/{name}", get(node::one))
+        .route("/nodes/{name}/memory", get(status::memory))
+        .route("/nodes/{name}/memory/relative", get(status::memory_relative))
+        .route("/feature-flags", get(status::feature_flags))
+        .route("/feature-flags/{name}/enable", put(status::enable_feature_flag))
+        .route("/deprecated-features", get(status::deprecated_features))
+        .route("/deprecated-features/used", get(status::deprecated_features_used))
+        .route("/rebalance/queues", post(status::rebalance))
+        .route("/login", post(status::login).delete(status::logout))
         .route("/cluster-name", get(node::cluster_name).put(node::put_cluster_name))
         .route("/version", get(node::version))
         .route("/extensions", get(node::extensions))
         .route("/whoami", get(users::whoami))
         .route("/auth/hash_password/{password}", get(users::hash_password))
         .route("/definitions", get(definitions::export).post(definitions::import))
+        .route("/all-configuration", get(definitions::export).post(definitions::import))
         .route(
             "/definitions/{vhost}",
             get(definitions::export_vhost).post(definitions::import_vhost),
@@ -78,6 +103,11 @@ fn object_routes() -> Router<App> {
     Router::new()
         .route("/vhosts", get(vhosts::list))
         .route("/vhosts/{vhost}", get(vhosts::one).put(vhosts::put).delete(vhosts::delete))
+        .route("/vhosts/{vhost}/start/{node}", post(status::start_vhost))
+        .route(
+            "/vhosts/{vhost}/deletion/protection",
+            post(vhosts::protect).delete(vhosts::unprotect),
+        )
         .route("/vhosts/{vhost}/permissions", get(permissions::of_vhost))
         .route("/vhosts/{vhost}/topic-permissions", get(permissions::topics_of_vhost))
         .route("/vhosts/{vhost}/connections", get(connections::list_in))
@@ -88,6 +118,7 @@ fn object_routes() -> Router<App> {
             "/exchanges/{vhost}/{name}",
             get(exchanges::one).put(exchanges::put).delete(exchanges::delete),
         )
+        .route("/exchanges/{vhost}/{name}/publish", post(messages::publish))
         .route("/exchanges/{vhost}/{name}/bindings/source", get(bindings::from_exchange))
         .route("/exchanges/{vhost}/{name}/bindings/destination", get(bindings::to_exchange))
         .route("/queues", get(queues::list))
@@ -95,6 +126,8 @@ fn object_routes() -> Router<App> {
         .route("/queues/{vhost}", get(queues::list_in))
         .route("/queues/{vhost}/{name}", get(queues::one).put(queues::put).delete(queues::delete))
         .route("/queues/{vhost}/{name}/bindings", get(bindings::to_queue))
+        .route("/queues/{vhost}/{name}/get", post(messages::get))
+        .route("/queues/{vhost}/{name}/actions", post(queue_actions::act))
         .route("/queues/{vhost}/{name}/contents", delete(queues::purge))
         .route("/bindings", get(bindings::list))
         .route("/bindings/{vhost}", get(bindings::list_in))
@@ -112,7 +145,7 @@ fn people_routes() -> Router<App> {
     Router::new()
         .route("/users", get(users::list))
         .route("/users/without-permissions", get(users::without_permissions))
-        .route("/users/bulk-delete", axum::routing::post(users::bulk_delete))
+        .route("/users/bulk-delete", post(users::bulk_delete))
         .route("/users/{user}", get(users::one).put(users::put).delete(users::delete))
         .route("/users/{user}/permissions", get(permissions::of_user))
         .route("/users/{user}/topic-permissions", get(permissions::topics_of_user))

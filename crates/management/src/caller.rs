@@ -3,6 +3,7 @@
 use crate::error::ApiError;
 use crate::{Client, State};
 use axum::extract::FromRequestParts;
+use axum::http::Extensions;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use base64::Engine as _;
@@ -25,9 +26,21 @@ impl FromRequestParts<Arc<State>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, state: &Arc<State>) -> Result<Self, ApiError> {
         let (name, password) = credentials(parts)?;
-        let loopback = parts.extensions.get::<Client>().is_some_and(Client::is_loopback);
+        Self::log_in(state, &parts.extensions, &name, &password)
+    }
+}
+
+impl Caller {
+    /// Somebody who says this name and password; the server put into the extensions from where.
+    pub(crate) fn log_in(
+        state: &State,
+        extensions: &Extensions,
+        name: &str,
+        password: &str,
+    ) -> Result<Self, ApiError> {
+        let loopback = extensions.get::<Client>().is_some_and(Client::is_loopback);
         let login = read(&*state.registry, |topology| {
-            topology.authenticate(&name, password.as_bytes(), PeerAddress { loopback })
+            topology.authenticate(name, password.as_bytes(), PeerAddress { loopback })
         });
         let user = login.map_err(|error| match error {
             AuthError::LoopbackOnly => ApiError::not_allowed("User can only log in via localhost"),

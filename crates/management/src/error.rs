@@ -3,46 +3,61 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use leveret_engine::BrokerError;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// A refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ApiError {
     status: StatusCode,
     error: &'static str,
-    reason: String,
+    /// A text as a rule; RabbitMQ also answers with a list of words.
+    reason: Value,
     /// Whether a browser should ask for a password.
     challenge: bool,
 }
 
 impl ApiError {
-    fn new(status: StatusCode, error: &'static str, reason: impl Into<String>) -> Self {
+    fn new(status: StatusCode, error: &'static str, reason: impl Into<Value>) -> Self {
         Self { status, error, reason: reason.into(), challenge: false }
     }
 
     /// 400: the request makes no sense.
-    pub(crate) fn bad_request(reason: impl Into<String>) -> Self {
+    pub(crate) fn bad_request(reason: impl Into<Value>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", reason)
     }
 
     /// 400 with a word of its own.
-    pub(crate) fn bad(error: &'static str, reason: impl Into<String>) -> Self {
+    pub(crate) fn bad(error: &'static str, reason: impl Into<Value>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, error, reason)
     }
 
+    /// 400: a value is not what it should be, in RabbitMQ's form of two words.
+    // rabbitmq: an Erlang tuple, such as `{not_int, priority}`
+    pub(crate) fn bad_value(word: &'static str, what: &str) -> Self {
+        Self::bad_request(json!([word, what]))
+    }
+
     /// 401: the login failed, or there was none. The odd spelling is RabbitMQ's.
-    pub(crate) fn login_failed(reason: impl Into<String>) -> Self {
+    pub(crate) fn login_failed(reason: impl Into<Value>) -> Self {
         Self { challenge: true, ..Self::new(StatusCode::UNAUTHORIZED, "not_authorized", reason) }
     }
 
     /// 401: logged in, and not allowed to do this.
-    pub(crate) fn not_allowed(reason: impl Into<String>) -> Self {
+    pub(crate) fn not_allowed(reason: impl Into<Value>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "not_authorised", reason)
     }
 
     /// 404: there is no such object.
     pub(crate) fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "Object Not Found", "Not Found")
+    }
+
+    /// The same; a 404 names what is missing, as the newer handlers of RabbitMQ do.
+    pub(crate) fn or_missing(self, reason: &'static str) -> Self {
+        if self.status == StatusCode::NOT_FOUND {
+            return Self::new(StatusCode::NOT_FOUND, "not_found", reason);
+        }
+        self
     }
 
     /// 405: the path is there, the method is not.
@@ -61,6 +76,12 @@ impl From<BrokerError> for ApiError {
             BrokerError::AccessRefused { .. } | BrokerError::TopicAccessRefused { .. } => {
                 Self::not_allowed("Access refused.")
             }
+            BrokerError::VhostProtected(vhost) => {
+                let reason = format!(
+                    "Refusing to delete virtual host '{vhost}' because it is protected from deletion"
+                );
+                Self::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", reason)
+            }
             other => Self::bad_request(other.explain()),
         }
     }
@@ -68,6 +89,10 @@ impl From<BrokerError> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
+        // rabbitmq: cowboy answers a wrong method with the methods that are there, and no more
+        if self.status == StatusCode::METHOD_NOT_ALLOWED {
+            return self.status.into_response();
+        }
         let body = json!({ "error": self.error, "reason": self.reason });
         let mut response = (self.status, axum::Json(body)).into_response();
         if self.challenge {

@@ -11,9 +11,9 @@ use leveret_engine::auth::{HashAlgorithm, PasswordHash};
 use leveret_engine::command::Outcome;
 use leveret_engine::topology::{Topology, TopologyConfig, default_commands};
 use leveret_engine::view::{
-    Alarm, BoxFuture, ChannelView, ConnectionView, ConsumerView, DeleteOnly, Distribution,
-    ListenerView, MessageStats, NodeView, Propose, QueueFigures, Registry, Resources, StoreView,
-    Totals,
+    Alarm, BoxFuture, ChannelView, ConnectionView, ConsumerView, DeleteOnly, Distribution, HandGet,
+    HandGot, HandPublish, HandPublished, HandRefused, ListenerView, MessageStats, NodeView,
+    Propose, QueueFigures, Registry, Resources, StoreView, Totals,
 };
 use leveret_engine::{
     BrokerError, Command, ConnectionId, QueueCounts, QueueId, QueueStats, Timestamp,
@@ -33,6 +33,8 @@ pub(crate) struct Fake {
     pub(crate) connection_max: Mutex<Option<u64>>,
     /// Who was asked to go, and why.
     pub(crate) closed: Mutex<Vec<(ConnectionId, String)>>,
+    /// What was published by hand.
+    pub(crate) by_hand: Mutex<Vec<HandPublish>>,
 }
 
 impl Fake {
@@ -53,6 +55,7 @@ impl Fake {
             alarms: Mutex::default(),
             connection_max: Mutex::default(),
             closed: Mutex::default(),
+            by_hand: Mutex::default(),
         })
     }
 
@@ -257,6 +260,31 @@ impl Propose for Fake {
         let id = self.queue_id(name);
         let purged = self.figures.lock().unwrap().remove(&id);
         Box::pin(async move { Ok(purged.map_or(0, |figures| figures.counts.ready)) })
+    }
+
+    fn publish(&self, message: HandPublish) -> BoxFuture<'_, Result<HandPublished, HandRefused>> {
+        let outcome = match &*message.routing_key {
+            "full" => Ok(HandPublished::Rejected),
+            "nowhere" => Ok(HandPublished::Unroutable),
+            _ => Ok(HandPublished::Routed),
+        };
+        self.by_hand.lock().unwrap().push(message);
+        Box::pin(async move { outcome })
+    }
+
+    /// What was published to a queue of this name, through the default exchange.
+    fn get(&self, wanted: HandGet) -> BoxFuture<'_, Result<Vec<HandGot>, HandRefused>> {
+        let messages = self.by_hand.lock().unwrap();
+        let got = messages.iter().filter(|message| message.routing_key == wanted.queue);
+        let got = got.take(wanted.count as usize).map(|message| HandGot {
+            routing_key: message.routing_key.to_string(),
+            properties: message.properties.clone(),
+            body: message.body.iter().take(wanted.keep_bytes).copied().collect(),
+            body_bytes: message.body.len() as u64,
+            ..HandGot::default()
+        });
+        let got = got.collect();
+        Box::pin(async move { Ok(got) })
     }
 
     fn close_connection(&self, id: ConnectionId, reason: &str) -> bool {

@@ -6,7 +6,7 @@ use std::task::Waker;
 
 use leveret_cluster::{Done, MetaConsensus, Proposed, StateMachine};
 use leveret_engine::{Command, ConnectionId, ConsumerId, QueueId, QueueMeta, Timestamp, Topology};
-use leveret_protocol::{Connection, ConnectionConfig, Event, Peer};
+use leveret_protocol::{Connection, ConnectionConfig, Event, Mechanism, Peer};
 use parking_lot::{Mutex, RwLock};
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
@@ -55,6 +55,8 @@ pub struct Node {
     pub(crate) retired: Retired,
     pub(crate) ids: Ids,
     connection_config: Arc<ConnectionConfig>,
+    /// The settings of connections that the process itself makes for a user who has proved who it is.
+    inside_config: Arc<ConnectionConfig>,
     alarm: Mutex<Option<Arc<str>>>,
     random: Mutex<StdRng>,
     meta: Arc<dyn MetaConsensus>,
@@ -98,6 +100,7 @@ impl Node {
             timers: Timers::default(),
             retired: Retired::default(),
             ids: Ids::default(),
+            inside_config: Arc::new(inside(&config.connection)),
             connection_config: Arc::new(config.connection),
             alarm: Mutex::default(),
             random: Mutex::new(StdRng::from_seed(config.seed)),
@@ -111,8 +114,29 @@ impl Node {
 
     /// A client has connected; its session begins with the protocol header.
     pub fn connect(self: &Arc<Self>, peer: Peer, endpoints: Endpoints, now: Timestamp) -> Session {
+        self.connect_with(Arc::clone(&self.connection_config), peer, endpoints, now)
+    }
+
+    /// A connection that the process itself makes for a user who has logged in elsewhere, by HTTP: it speaks AMQP like any
+    /// other and proves its name by EXTERNAL.
+    pub fn connect_inside(self: &Arc<Self>, user: &Arc<str>, now: Timestamp) -> Session {
+        let peer = Peer {
+            address: Arc::from("management"),
+            loopback: true,
+            certificate_name: Some(Arc::clone(user)),
+        };
+        let endpoints = Endpoints { local: Arc::from("management"), tls: None };
+        self.connect_with(Arc::clone(&self.inside_config), peer, endpoints, now)
+    }
+
+    fn connect_with(
+        self: &Arc<Self>,
+        config: Arc<ConnectionConfig>,
+        peer: Peer,
+        endpoints: Endpoints,
+        now: Timestamp,
+    ) -> Session {
         let id = self.ids.connection();
-        let config = Arc::clone(&self.connection_config);
         let connection = Connection::new(id, config, peer, now);
         let handle = Arc::new(Handle::new(id, endpoints));
         self.connections.add(&handle);
@@ -216,4 +240,9 @@ impl Node {
     pub(crate) fn queue_meta(&self, id: QueueId) -> Option<Arc<QueueMeta>> {
         self.topology.read().queue_by_id(id).cloned()
     }
+}
+
+/// Without heartbeats: nobody can be lost between two parts of one process.
+fn inside(config: &ConnectionConfig) -> ConnectionConfig {
+    ConnectionConfig { mechanisms: vec![Mechanism::External], heartbeat: 0, ..config.clone() }
 }

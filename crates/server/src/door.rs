@@ -1,8 +1,12 @@
 //! The door for changes on behalf of a person: gives the node the time, and waits for its answers.
 
 use crate::clock::Clock;
+use crate::inside;
 use leveret_engine::command::Outcome;
-use leveret_engine::view::{BoxFuture, DeleteOnly, Propose, Registry};
+use leveret_engine::view::{
+    BoxFuture, DeleteOnly, HandGet, HandGot, HandPublish, HandPublished, HandRefused, Propose,
+    Registry,
+};
 use leveret_engine::{BrokerError, Command, ConnectionId};
 use leveret_node::Node;
 use std::sync::Arc;
@@ -62,6 +66,14 @@ impl Propose for Door {
         name: &'a str,
     ) -> BoxFuture<'a, Result<u64, BrokerError>> {
         Box::pin(async move { self.node.purge_queue(vhost, name, self.clock.now()) })
+    }
+
+    fn publish(&self, message: HandPublish) -> BoxFuture<'_, Result<HandPublished, HandRefused>> {
+        Box::pin(inside::publish(&self.node, &self.clock, message))
+    }
+
+    fn get(&self, wanted: HandGet) -> BoxFuture<'_, Result<Vec<HandGot>, HandRefused>> {
+        Box::pin(inside::get(&self.node, &self.clock, wanted))
     }
 
     fn close_connection(&self, id: ConnectionId, reason: &str) -> bool {

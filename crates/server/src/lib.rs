@@ -21,6 +21,7 @@ mod data_commands;
 pub mod data_dir;
 mod door;
 pub mod http;
+mod inside;
 pub mod listener;
 pub mod logging;
 #[expect(clippy::disallowed_methods, reason = "a load generator measures real time")]

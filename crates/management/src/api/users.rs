@@ -12,8 +12,13 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 pub(super) async fn whoami(caller: Caller) -> Answer {
+    reply(show_caller(&caller))
+}
+
+/// Who somebody is, as far as it concerns that person.
+pub(super) fn show_caller(caller: &Caller) -> Value {
     let user = &caller.0;
-    reply(json!({"name": &*user.name, "tags": tags(user), "is_internal_user": true}))
+    json!({"name": &*user.name, "tags": tags(user), "is_internal_user": true})
 }
 
 pub(super) async fn list(State(app): State<App>, caller: Caller, query: ListQuery) -> Answer {

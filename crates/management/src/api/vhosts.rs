@@ -1,6 +1,6 @@
 //! `/vhosts`.
 
-use super::{Answer, App, reply};
+use super::{Answer, App, no_content, reply};
 use crate::body::Fields;
 use crate::caller::Caller;
 use crate::error::ApiError;
@@ -149,4 +149,28 @@ pub(super) async fn delete(
 ) -> Answer {
     caller.administrator()?;
     app.remove(Command::DeleteVhost { name: name.into() }).await
+}
+
+pub(super) async fn protect(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    caller: Caller,
+) -> Answer {
+    set_protected(&app, &caller, &name, true).await
+}
+
+pub(super) async fn unprotect(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    caller: Caller,
+) -> Answer {
+    set_protected(&app, &caller, &name, false).await
+}
+
+async fn set_protected(app: &App, caller: &Caller, name: &str, protected: bool) -> Answer {
+    caller.administrator()?;
+    let before = app.read(|topology| topology.vhost(name).map(spec));
+    let before = before.ok_or_else(ApiError::not_found)?;
+    app.propose.propose(Command::PutVhost(VhostSpec { protected, ..before })).await?;
+    no_content()
 }
