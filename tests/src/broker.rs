@@ -58,6 +58,9 @@ pub struct Broker {
     process: Option<Process>,
 }
 
+/// How a broker ended, and what it logged.
+pub type Ended = (ExitStatus, String);
+
 /// The process of a broker that this test started.
 #[derive(Debug)]
 struct Process {
@@ -166,6 +169,19 @@ impl Broker {
     }
 
     fn launch(options: &Options) -> Self {
+        Self::try_launch(options).unwrap_or_else(|(status, log)| {
+            panic!("leveret ended while it started ({status}):\n{log}")
+        })
+    }
+
+    /// A broker of its own with `options`, which may end while it starts.
+    ///
+    /// # Errors
+    /// How it ended and what it logged.
+    ///
+    /// # Panics
+    /// When it neither listens nor ends.
+    pub fn try_launch(options: &Options) -> Result<Self, Ended> {
         for _ in 0..ATTEMPTS {
             let amqp = free_address();
             let tls = options.tls.then(free_address);
@@ -174,31 +190,31 @@ impl Broker {
             let pid = Some(process.child.id());
             let mut broker =
                 Self { amqp, tls, management: Some(management), pid, process: Some(process) };
-            if broker.listens() {
-                return broker;
+            match broker.listens() {
+                Ok(true) => return Ok(broker),
+                Ok(false) => {}
+                Err(ended) => return Err(ended),
             }
         }
         panic!("leveret found its ports taken {ATTEMPTS} times")
     }
 
     /// Waits until it accepts clients; `false` when it ended because a port was taken.
-    fn listens(&mut self) -> bool {
+    fn listens(&mut self) -> Result<bool, Ended> {
         let deadline = Deadline::after(LIMIT);
         while TcpStream::connect_timeout(&self.amqp, Duration::from_secs(1)).is_err() {
-            let Some(process) = &mut self.process else { return true };
+            let Some(process) = &mut self.process else { return Ok(true) };
             let ended = process.child.try_wait();
             let log = process.log();
             if let Ok(Some(status)) = ended {
-                if log.contains("cannot listen") {
-                    let _ = self.process.take().map(|process| fs::remove_dir_all(process.scratch));
-                    return false;
-                }
-                panic!("leveret ended while it started ({status}):\n{log}");
+                let _ = self.process.take().map(|process| fs::remove_dir_all(process.scratch));
+                let taken = log.contains("cannot listen");
+                return if taken { Ok(false) } else { Err((status, log)) };
             }
             assert!(!deadline.is_over(), "leveret does not listen on {}:\n{log}", self.amqp);
             pause(Duration::from_millis(5));
         }
-        true
+        Ok(true)
     }
 
     /// Where it speaks AMQP.
@@ -262,6 +278,16 @@ impl Broker {
         process.scratch.join("data")
     }
 
+    /// Whether its process is still there.
+    ///
+    /// # Panics
+    /// When the test did not start it.
+    #[must_use]
+    pub fn is_alive(&mut self) -> bool {
+        let process = self.process.as_mut().unwrap_or_else(|| panic!("not our broker"));
+        process.child.try_wait().ok().flatten().is_none()
+    }
+
     /// Sends it a signal.
     ///
     /// # Panics
@@ -277,7 +303,7 @@ impl Broker {
     /// # Panics
     /// When the test did not start it, or it runs on.
     #[must_use]
-    pub fn wait(mut self) -> (ExitStatus, String) {
+    pub fn wait(mut self) -> Ended {
         let mut process = self.process.take().unwrap_or_else(|| panic!("not our broker"));
         let status =
             eventually("the broker ends", LIMIT, || process.child.try_wait().unwrap_or_default());

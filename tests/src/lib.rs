@@ -25,10 +25,11 @@ pub mod differential;
 mod management;
 mod memory;
 mod ports;
+pub mod proof;
 mod stream;
 mod victim;
 
-pub use broker::{Broker, Options, allow_descriptors, leveret};
+pub use broker::{Broker, Ended, Options, allow_descriptors, leveret};
 pub use bystander::Bystander;
 pub use call::Call;
 pub use client::{Client, Closed, Event, Login, Message, Outgoing, arguments, text};

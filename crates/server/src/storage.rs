@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use leveret_node::{Node, Sealed};
-use leveret_store::{MessageStore, ReadError, RocksStore, StoreError};
+use leveret_store::{MessageStore, ReadError, RocksStore, StoreError, failpoint};
 use tracing::error;
 
 use crate::clock::Clock;
@@ -122,6 +122,7 @@ impl Shared {
             self.store.sync()?;
         }
         self.node.synced(group, self.clock.now());
+        failpoint::pass("after-confirm");
         Ok(())
     }
 

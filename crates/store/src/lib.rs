@@ -19,6 +19,8 @@
 
 mod batch;
 mod error;
+#[cfg(feature = "rocksdb")]
+pub mod failpoint;
 mod figures;
 mod frame;
 mod histogram;

@@ -13,7 +13,8 @@ use crate::batch::check::check;
 use crate::histogram::Recorder;
 use crate::{
     Batch, BodyId, ChunkIndex, ChunkKey, Figures, GROUP_BOUNDS_BYTES, Gcn, LATENCY_BOUNDS_MICROS,
-    MessageStore, Place, ReadError, SLOT_STEP, SLOW_WRITE, Slot, StoreError, StoreId, frame, keys,
+    MessageStore, Place, ReadError, SLOT_STEP, SLOW_WRITE, Slot, StoreError, StoreId, failpoint,
+    frame, keys,
 };
 
 mod backup;
@@ -213,7 +214,10 @@ impl RocksStore {
 
     fn sync_log(&self) -> Result<(), StoreError> {
         let before = now();
-        self.db.db.flush_wal(true).map_err(|error| store_error("syncing the log", &error))?;
+        // Without the sync the tests of power loss have to find something.
+        let left_out = failpoint::setting("no-sync").is_some();
+        let synced = self.db.db.flush_wal(!left_out);
+        synced.map_err(|error| store_error("syncing the log", &error))?;
         self.counters.sync_micros.add(micros(before.elapsed()));
         Ok(())
     }
@@ -234,6 +238,7 @@ impl MessageStore for RocksStore {
             let column = self.db.handle(Column::Default);
             let put = self.db.db.put_cf_opt(column, mark::SLOTS, mark.to_be_bytes(), &options);
             put.map_err(|error| self.stop(store_error("reserving slots", &error)))?;
+            failpoint::pass("after-slots");
             writer.slot_mark = mark;
         }
         let slot = Slot(writer.next_slot);
@@ -254,8 +259,16 @@ impl MessageStore for RocksStore {
         let bytes = batch.bytes();
         let encoded = encode::encode(&self.db, &writer, batch);
         let (ops, change) = encoded.map_err(|error| self.stop(error))?;
+        failpoint::pass("before-write");
         self.put(ops, bytes).map_err(|error| self.stop(error))?;
         let gcn = change.gcn;
+        failpoint::pass("after-write");
+        if !change.new_chunks.is_empty() {
+            failpoint::pass("after-chunks");
+        }
+        if change.retire_upto.is_some() {
+            failpoint::pass("after-retire");
+        }
         writer.take_effect(change);
         self.written.store(gcn.0, Ordering::Release);
         Ok(gcn)
@@ -270,6 +283,7 @@ impl MessageStore for RocksStore {
             return Ok(upto);
         }
         self.sync_log().map_err(|error| self.stop(error))?;
+        failpoint::pass("after-sync");
         self.durable.fetch_max(upto.0, Ordering::AcqRel);
         self.marker.lock().note(upto, now()).map_err(|error| self.stop(error))?;
         Ok(upto)

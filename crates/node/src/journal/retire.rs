@@ -20,14 +20,21 @@ use crate::queues::QueueCell;
 /// never again; a start after a crash reads it. Fits the store's write buffers.
 const WINDOW_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Records retired in one group, in bytes: a group that rewrites more keeps its publishers waiting.
-const STEP_BYTES: u64 = 4 * 1024 * 1024;
+/// Which part of the window is retired in one group, 4 MiB: a group that rewrites more keeps its publishers waiting.
+const STEP: u64 = 16;
 
 /// The records that are not retired, oldest first.
-#[derive(Default)]
 pub(super) struct Window {
     records: VecDeque<Record>,
     bytes: u64,
+    /// How many bytes it may have.
+    limit: u64,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self { records: VecDeque::new(), bytes: 0, limit: WINDOW_BYTES }
+    }
 }
 
 struct Record {
@@ -51,8 +58,8 @@ impl Window {
 
     /// The queues of the oldest records and the last of their ops there, if the window is full.
     fn oldest(&self) -> Vec<(Arc<QueueCell>, OpIndex)> {
-        let mut excess = if self.bytes > WINDOW_BYTES {
-            (self.bytes - WINDOW_BYTES).max(STEP_BYTES)
+        let mut excess = if self.bytes > self.limit {
+            (self.bytes - self.limit).max(self.limit / STEP)
         } else {
             return Vec::new();
         };
@@ -73,7 +80,7 @@ impl Window {
     fn retire(&mut self) -> Option<Gcn> {
         let mut upto = None;
         while let Some(record) = self.records.front()
-            && self.bytes > WINDOW_BYTES - STEP_BYTES
+            && self.bytes > self.limit - self.limit / STEP
             && record.queues.iter().all(|(cell, op)| cell.place.has_retired(*op))
         {
             upto = Some(record.gcn);
@@ -91,6 +98,12 @@ impl super::Place {
 }
 
 impl Node {
+    /// Keeps records in the log until they have so many bytes together, instead of 64 MiB. A smaller window makes a
+    /// start after a crash quicker and writes more messages twice.
+    pub fn set_window(&self, bytes: u64) {
+        self.journal.window.lock().limit = bytes;
+    }
+
     /// To be called about ten times a second: looks at what the queues hold in memory. Beyond `limit` bytes the next group frees what is too much, and while
     /// that goes on and is not enough, publishers rest.
     pub fn limit_memory(&self, limit: usize) {

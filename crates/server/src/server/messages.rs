@@ -6,7 +6,7 @@ use crate::clock::Clock;
 use crate::data_dir::DataDir;
 use crate::storage::Storage;
 use leveret_node::{Node, Recovered};
-use leveret_store::{MessageStore, RocksOptions, RocksStore, StoreId};
+use leveret_store::{MessageStore, RocksOptions, RocksStore, StoreId, failpoint};
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::{info, warn};
@@ -28,13 +28,26 @@ pub(super) fn start(
 ) -> Result<(Storage, Arc<dyn MessageStore>), StartError> {
     let begun = clock.now();
     let id = StoreId(u128::from_le_bytes(super::start::random()));
-    let store = RocksStore::open(&data_dir.path().join(FOLDER), &RocksOptions::new(id))?;
+    let store = RocksStore::open(&data_dir.path().join(FOLDER), &options(id))?;
     let store = Arc::new(store);
     let now = clock.now();
+    if let Some(bytes) = failpoint::setting("window") {
+        node.set_window(bytes);
+    }
     let recovered = node.recover(&*store, now)?;
     tell(&recovered, Duration::from_millis(clock.now().since(begun)));
     let storage = Storage::start(node, Arc::clone(&store), clock).map_err(StartError::Threads)?;
     Ok((storage, store))
+}
+
+/// The defaults; tests have small buffers, so that what takes hours otherwise happens in a second.
+fn options(id: StoreId) -> RocksOptions {
+    let mut options = RocksOptions::new(id);
+    if let Some(bytes) = failpoint::setting("buffers") {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        (options.log_buffer_bytes, options.data_buffer_bytes) = (bytes, bytes);
+    }
+    options
 }
 
 fn tell(recovered: &Recovered, took: Duration) {

@@ -21,7 +21,7 @@ use rocksdb::{
 
 use super::{MetaError, MetaKey, MetaSnapshot, MetaStore};
 use crate::rocks::marker::Marker;
-use crate::{Gcn, StoreError};
+use crate::{Gcn, StoreError, failpoint};
 
 /// The format of this file's tables.
 const FORMAT: u32 = 1;
@@ -153,6 +153,7 @@ impl RocksMeta {
         let mut options = WriteOptions::default();
         options.set_sync(true);
         self.failed(self.db.write_opt(batch, &options))?;
+        failpoint::pass("after-meta");
         mark.unmarked += 1;
         if mark.unmarked < MARK_EVERY {
             return Ok(());

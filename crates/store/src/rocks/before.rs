@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::folder::{database, sync_folder};
-use crate::StoreError;
+use crate::{StoreError, failpoint};
 
 /// A whole copy. When it is there at a start, the last start got no further than opening.
 fn kept(folder: &Path) -> PathBuf {
@@ -53,6 +53,7 @@ pub(super) fn forget(folder: &Path) -> Result<(), StoreError> {
     rename(&kept(folder), &unfinished(folder))?;
     // Durable before anything is written: a copy that came back would undo what follows.
     sync_folder(folder)?;
+    failpoint::pass("open-renamed");
     remove(&unfinished(folder))
 }
 

@@ -17,7 +17,7 @@ use super::marker::Marker;
 use super::window::Window;
 use super::{Counters, RocksOptions, RocksStore, Writer, folder, mark, walk, whole_store};
 use crate::keys::number;
-use crate::{FORMAT, Gcn, StoreError, StoreId};
+use crate::{FORMAT, Gcn, StoreError, StoreId, failpoint};
 
 /// What opening found.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -100,15 +100,21 @@ fn database(
     };
     sync_logs(&database)?;
     before::keep(path)?;
+    failpoint::pass("open-kept");
     let opened = Db::open(&database, options, Missing::Refuse)
         .map_err(|error| open_error(path, &error))
         .and_then(|db| {
             let writer = load(&db, id)?;
+            failpoint::pass("open-opened");
             let short = writer.last < said;
             if short { Err(too_short(writer.last, said)) } else { Ok((db, writer)) }
         });
     match opened {
-        Ok(opened) => before::forget(path).map(|()| opened),
+        Ok(opened) => {
+            before::forget(path)?;
+            failpoint::pass("open-forgotten");
+            Ok(opened)
+        }
         Err(error) => before::put_back(path).and(Err(error)),
     }
 }
