@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use leveret_engine::topology::Topology;
 use leveret_engine::view::Registry;
-use leveret_engine::{AuthError, auth::PeerAddress, auth::User};
+use leveret_engine::{AuthError, BrokerError, auth::PeerAddress, auth::User};
 use std::sync::Arc;
 
 const ADMINISTRATOR: &str = "administrator";
@@ -18,13 +18,24 @@ const MONITORING: &str = "monitoring";
 const POLICYMAKER: &str = "policymaker";
 const MANAGEMENT: &str = "management";
 
+/// Who the broker notes for what came over the socket in its directory.
+// rabbitmq: the acting user of its command line tools
+const TRUSTED: &str = "rmq-cli";
+
 /// Somebody who logged in and carries one of the tags that let users into the API.
-pub(crate) struct Caller(pub(crate) Arc<User>);
+pub(crate) struct Caller {
+    user: Arc<User>,
+    /// Whether the permissions of vhosts do not concern it.
+    trusted: bool,
+}
 
 impl FromRequestParts<Arc<State>> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &Arc<State>) -> Result<Self, ApiError> {
+        if let Some(Client::Trusted) = parts.extensions.get() {
+            return Ok(Self::trusted());
+        }
         let (name, password) = credentials(parts)?;
         Self::log_in(state, &parts.extensions, &name, &password)
     }
@@ -46,7 +57,7 @@ impl Caller {
             AuthError::LoopbackOnly => ApiError::not_allowed("User can only log in via localhost"),
             AuthError::InvalidCredentials => ApiError::login_failed("Not_Authorized"),
         })?;
-        let caller = Self(user);
+        let caller = Self { user, trusted: false };
         if caller.has_any(&[ADMINISTRATOR, MONITORING, POLICYMAKER, MANAGEMENT]) {
             return Ok(caller);
         }
@@ -69,13 +80,42 @@ fn credentials(parts: &Parts) -> Result<(String, String), ApiError> {
 }
 
 impl Caller {
+    fn trusted() -> Self {
+        let tags = vec![ADMINISTRATOR.into()];
+        let (max_connections, max_channels) = (None, None);
+        let user =
+            User { name: TRUSTED.into(), password: None, tags, max_connections, max_channels };
+        Self { user: Arc::new(user), trusted: true }
+    }
+
+    /// Asks for the permissions of AMQP; one that may do all is not asked.
+    pub(crate) fn permitted<T>(
+        &self,
+        judge: impl FnOnce(&Arc<User>) -> Result<T, BrokerError>,
+    ) -> Result<(), ApiError> {
+        if !self.trusted {
+            judge(&self.user)?;
+        }
+        Ok(())
+    }
+
+    /// Whether it is a user of the broker.
+    pub(crate) fn is_user(&self) -> bool {
+        !self.trusted
+    }
+
+    /// The user.
+    pub(crate) fn user(&self) -> &User {
+        &self.user
+    }
+
     /// The name, as the broker notes who did what.
     pub(crate) fn name(&self) -> &Arc<str> {
-        &self.0.name
+        &self.user.name
     }
 
     fn has_any(&self, tags: &[&str]) -> bool {
-        tags.iter().any(|tag| self.0.has_tag(tag))
+        tags.iter().any(|tag| self.user.has_tag(tag))
     }
 
     fn need(&self, tags: &[&str], reason: &str) -> Result<(), ApiError> {
@@ -88,7 +128,7 @@ impl Caller {
     }
 
     pub(crate) fn is_administrator(&self) -> bool {
-        self.0.has_tag(ADMINISTRATOR)
+        self.user.has_tag(ADMINISTRATOR)
     }
 
     /// Refuses all but administrators.
@@ -109,7 +149,7 @@ impl Caller {
     /// Refuses those who may not change policies and parameters of this vhost.
     pub(crate) fn policymaker_of(&self, topology: &Topology, vhost: &str) -> Result<(), ApiError> {
         let allowed = self.is_administrator()
-            || (self.0.has_tag(POLICYMAKER) && self.may_enter(topology, vhost));
+            || (self.user.has_tag(POLICYMAKER) && self.may_enter(topology, vhost));
         if allowed {
             return Ok(());
         }
@@ -118,7 +158,9 @@ impl Caller {
 
     /// Whether the caller has permissions in the vhost.
     pub(crate) fn may_enter(&self, topology: &Topology, vhost: &str) -> bool {
-        topology.vhost(vhost).is_some_and(|vhost| vhost.permissions_of(&self.0.name).is_some())
+        topology
+            .vhost(vhost)
+            .is_some_and(|vhost| self.trusted || vhost.permissions_of(&self.user.name).is_some())
     }
 
     /// Whether the vhost's objects are in the caller's lists.

@@ -109,7 +109,7 @@ impl Fake {
             .method(method)
             .uri(path)
             .header(header::AUTHORIZATION, login)
-            .extension(Client::new("127.0.0.1:9".parse().unwrap()));
+            .extension(Client::Network("127.0.0.1:9".parse().unwrap()));
         let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
         send(router(self.state()), request.body(body).unwrap()).await
     }

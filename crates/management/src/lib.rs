@@ -51,21 +51,31 @@ pub struct State {
 /// Where a request comes from. The server puts it into the extensions of every request; without
 /// it a request counts as coming from another machine.
 #[derive(Clone, Copy, Debug)]
-pub struct Client {
-    address: SocketAddr,
+pub enum Client {
+    /// Over the network. Who it is, a user name and password tell.
+    Network(SocketAddr),
+    /// Over the socket in the data directory, which only the account that the broker runs in can open: that
+    /// account could read and change everything in the directory anyway, so it may do all.
+    Trusted,
 }
 
 impl Client {
-    /// A client at this address.
-    #[must_use]
-    pub fn new(address: SocketAddr) -> Self {
-        Self { address }
-    }
-
     /// Whether it is on this machine.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
-        self.address.ip().to_canonical().is_loopback()
+        match self {
+            Self::Network(address) => address.ip().to_canonical().is_loopback(),
+            Self::Trusted => true,
+        }
+    }
+}
+
+impl std::fmt::Display for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Network(address) => address.fmt(f),
+            Self::Trusted => f.write_str("the data directory's socket"),
+        }
     }
 }
 

@@ -58,7 +58,7 @@ async fn guest_comes_in_from_this_machine_only() {
     {
         let request = Request::get("/api/whoami")
             .header(header::AUTHORIZATION, "Basic Z3Vlc3Q6Z3Vlc3Q=")
-            .extension(Client::new(address.parse().unwrap()))
+            .extension(Client::Network(address.parse().unwrap()))
             .body(Body::empty())
             .unwrap();
         let reply = send(router(fake.state()), request).await;

@@ -78,7 +78,7 @@ fn login(facts: &ServerFacts) -> String {
     if facts.loopback_only {
         return format!(
             "  User {user}{password} may log in from this machine only. For others make a user:\n  \
-             PUT /api/users/NAME and /api/permissions/VHOST/NAME, or see auth.loopback_users.\n"
+             leveret ctl add_user NAME PASSWORD, then leveret ctl set_permissions NAME '.*' '.*' '.*'\n"
         );
     }
     let advice = if facts.well_known_password {

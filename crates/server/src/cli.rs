@@ -1,7 +1,8 @@
 //! The command line: what there is to type, and what `--help` says.
 
 use crate::config::{ConfigError, Flags, load};
-use crate::data_commands::DataArgs;
+use crate::ctl::CtlArgs;
+use crate::data_commands::{BackupArgs, DataArgs, RestoreArgs};
 use crate::perf::PerfArgs;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -32,6 +33,9 @@ pub(crate) enum Command {
     /// For a broker that refuses to start because its messages are damaged. The damaged files stay
     /// beside the repaired ones. Make a copy of the directory first.
     Repair(DataArgs),
+    Backup(BackupArgs),
+    Restore(RestoreArgs),
+    Ctl(CtlArgs),
 }
 
 /// Options of `leveret serve`.

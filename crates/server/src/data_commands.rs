@@ -1,5 +1,9 @@
-//! `leveret check` and `leveret repair`: what can be done to the messages in a data directory while no broker uses it.
+//! The commands about a data directory as a whole: `check`, `repair` and `restore` while no broker uses it, `backup`
+//! while one does.
 
+use crate::backup::restore_to;
+use crate::control::{BACKUP, BackupDone, BackupRequest};
+use crate::ctl::client::Target;
 use crate::data_dir::DataDir;
 use crate::server::MESSAGES;
 use anyhow::Context as _;
@@ -46,15 +50,68 @@ pub(crate) fn check(args: &DataArgs) -> anyhow::Result<ExitCode> {
 /// Keeps what can be read, and says what cannot.
 pub(crate) fn mend(args: &DataArgs) -> anyhow::Result<ExitCode> {
     let dir = args.take()?;
-    #[expect(clippy::disallowed_methods, reason = "the new name of a store has to be random")]
-    let id = StoreId(rand::random());
-    let report = repair(&dir.path().join(MESSAGES), id).context("nothing was changed")?;
+    let report = repair(&dir.path().join(MESSAGES), new_id()).context("nothing was changed")?;
     show(&format_args!(
         "kept:\n{}\nwhat is called damaged here is lost; the damaged files are in {}",
         report.kept,
         report.damaged.display()
     ))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Make a copy of everything a running broker keeps, while it goes on.
+///
+/// The copy is consistent: it has every message that was confirmed before the command, and every queue it was in. `leveret
+/// restore` makes a data directory from it, and `leveret check` reads it.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct BackupArgs {
+    #[command(flatten)]
+    target: Target,
+    /// The new directory; the broker writes it, on its own machine.
+    #[arg(long, value_name = "DIR")]
+    to: PathBuf,
+}
+
+/// Has the broker make a backup.
+pub(crate) fn backup(args: &BackupArgs) -> anyhow::Result<ExitCode> {
+    let to = std::path::absolute(&args.to)?;
+    let body = serde_json::to_value(BackupRequest { to: to.clone() })?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let done = runtime.block_on(args.target.call(hyper::Method::POST, BACKUP, Some(&body)))?;
+    let BackupDone { bytes } = serde_json::from_value(done).context("the broker is another one")?;
+    show(&format_args!(
+        "{} bytes of messages, and everything else, are in {}\n\
+         `leveret restore --from {} --data-dir DIR` makes a data directory from it",
+        bytes,
+        to.display(),
+        to.display()
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Make a data directory from a backup, and verify every checksum in it.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// The backup; it is not changed.
+    #[arg(long, value_name = "DIR")]
+    from: PathBuf,
+    /// The new data directory.
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+}
+
+/// Makes a data directory from a backup.
+pub(crate) fn restore(args: &RestoreArgs) -> anyhow::Result<ExitCode> {
+    let report = restore_to(&args.from, &args.data_dir, new_id())?;
+    show(&report)?;
+    show(&format_args!("start it with `leveret serve --data-dir {}`", args.data_dir.display()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The name of a store that was not there before.
+#[expect(clippy::disallowed_methods, reason = "the new name of a store has to be random")]
+fn new_id() -> StoreId {
+    StoreId(rand::random())
 }
 
 /// A closed pipe ends the output, not the work.

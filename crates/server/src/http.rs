@@ -9,7 +9,6 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use leveret_management::Client;
-use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
@@ -51,9 +50,10 @@ pub async fn run(
         let (tls, router, closing) = (tls.clone(), router.clone(), closing.clone());
         tokio::spawn(async move {
             let _place = place;
-            let Some(tls) = tls else { return serve(stream, remote, router, closing).await };
+            let client = Client::Network(remote);
+            let Some(tls) = tls else { return serve(stream, client, router, closing).await };
             match tokio::time::timeout(TLS_HANDSHAKE_MAX, tls.accept(stream)).await {
-                Ok(Ok(stream)) => serve(stream, remote, router, closing).await,
+                Ok(Ok(stream)) => serve(stream, client, router, closing).await,
                 Ok(Err(error)) => warn!(client = %remote, %error, "TLS handshake failed"),
                 Err(_) => warn!(client = %remote, "TLS handshake took too long"),
             }
@@ -66,13 +66,13 @@ async fn told_to_close(closing: &mut watch::Receiver<bool>) {
     let _told = closing.wait_for(|closing| *closing).await;
 }
 
-async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+/// Serves one client until it has no more requests, or `closing` says so.
+pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
-    remote: SocketAddr,
+    client: Client,
     router: Router,
     mut closing: watch::Receiver<bool>,
 ) {
-    let client = Client::new(remote);
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(client);
@@ -91,6 +91,6 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         }
     };
     if let Err(error) = served {
-        debug!(client = %remote, %error, "HTTP connection");
+        debug!(%client, %error, "HTTP connection");
     }
 }

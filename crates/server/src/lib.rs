@@ -12,11 +12,14 @@
 #![forbid(unsafe_code)]
 
 pub mod alarms;
+mod backup;
 mod banner;
 mod cli;
 pub mod clock;
 pub mod config;
 pub mod connection_task;
+mod control;
+mod ctl;
 mod data_commands;
 pub mod data_dir;
 mod door;

@@ -6,7 +6,7 @@ use crate::cli::{Cli, Command, Serve};
 use crate::config::Config;
 use crate::server::Server;
 use crate::signals::{INTERRUPTED, Signals};
-use crate::{data_commands, logging, perf, resources};
+use crate::{ctl, data_commands, logging, perf, resources};
 use anyhow::Context as _;
 use clap::Parser as _;
 use std::io::Write as _;
@@ -22,6 +22,9 @@ pub fn run() -> ExitCode {
         Command::Serve(options) => serve(&options),
         Command::Check(options) => data_commands::check(&options),
         Command::Repair(options) => data_commands::mend(&options),
+        Command::Backup(options) => data_commands::backup(&options),
+        Command::Restore(options) => data_commands::restore(&options),
+        Command::Ctl(options) => ctl::run(&options),
         Command::Perf(options) => {
             perf::run(&options).map(|()| ExitCode::SUCCESS).map_err(anyhow::Error::from)
         }

@@ -19,6 +19,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+pub(crate) use kept::FOLDER as META;
 pub(crate) use messages::FOLDER as MESSAGES;
 pub use start::StartError;
 
@@ -135,7 +136,7 @@ impl Server {
         self.others.shutdown().await;
         self.storage.end();
         // What clients were answered is on disk; what they still wait for is refused.
-        self.meta.0.shutdown();
+        self.meta.consensus.shutdown();
         left
     }
 }

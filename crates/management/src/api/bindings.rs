@@ -241,7 +241,7 @@ fn spec(vhost: &str, binding: Binding) -> BindingSpec {
 fn allow(app: &App, caller: &Caller, spec: &BindingSpec) -> Result<(), ApiError> {
     app.read(|topology| {
         caller.enter(topology, &spec.vhost)?;
-        Ok(topology.authorise_bind(&caller.0, spec)?)
+        caller.permitted(|user| topology.authorise_bind(user, spec))
     })
 }
 

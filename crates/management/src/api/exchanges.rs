@@ -115,7 +115,7 @@ pub(super) async fn put(
     let declare = spec(&vhost, exchange_name(&name), &fields, false, caller.name())?;
     app.read(|topology| {
         caller.enter(topology, &vhost)?;
-        Ok::<_, ApiError>(topology.authorise_exchange_declare(&caller.0, &declare)?)
+        caller.permitted(|user| topology.authorise_exchange_declare(user, &declare))
     })?;
     app.put(Command::DeclareExchange(declare)).await
 }
@@ -124,7 +124,7 @@ fn check(app: &App, caller: &Caller, vhost: &str, name: &str) -> Result<(), ApiE
     app.read(|topology| {
         caller.enter(topology, vhost)?;
         let resource = Resource::Exchange(name);
-        Ok(topology.check(&caller.0, vhost, Permission::Configure, resource)?)
+        caller.permitted(|user| topology.check(user, vhost, Permission::Configure, resource))
     })
 }
 

@@ -137,7 +137,25 @@ pub(super) async fn one(
     if name != app.node.name() {
         return Err(ApiError::not_found());
     }
-    reply(query.reduce_one(&node(&*app.node, &app.registry.totals())))
+    let mut shown = node(&*app.node, &app.registry.totals());
+    put_store(&mut shown, &*app.node);
+    reply(query.reduce_one(&shown))
+}
+
+/// The message store, which RabbitMQ has no fields for.
+fn put_store(value: &mut Value, node: &dyn NodeView) {
+    let Some(store) = node.store() else { return };
+    let syncs = store.sync_seconds.count.max(1) as f64;
+    value["leveret_store"] = json!({
+        "groups": store.groups,
+        "sync_micros_mean": (store.sync_seconds.sum * 1e6 / syncs).round() as u64,
+        "window_records": store.window_records,
+        "window_bytes": store.window_bytes,
+        "chunks": store.chunks,
+        "disk_bytes": store.disk_bytes,
+        "memory_bytes": store.memory_bytes,
+        "slow_writes": store.slow_writes,
+    });
 }
 
 fn node(node: &dyn NodeView, totals: &Totals) -> Value {

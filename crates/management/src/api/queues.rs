@@ -152,7 +152,7 @@ pub(super) async fn put(
     let declare = spec(&vhost, &name, &fields, false, caller.name())?;
     app.read(|topology| {
         caller.enter(topology, &vhost)?;
-        Ok::<_, ApiError>(topology.authorise_queue_declare(&caller.0, &declare)?)
+        caller.permitted(|user| topology.authorise_queue_declare(user, &declare))
     })?;
     app.put(Command::DeclareQueue(declare)).await
 }
@@ -166,7 +166,7 @@ fn check(
 ) -> Result<(), ApiError> {
     app.read(|topology| {
         caller.enter(topology, vhost)?;
-        Ok(topology.check(&caller.0, vhost, permission, Resource::Queue(name))?)
+        caller.permitted(|user| topology.check(user, vhost, permission, Resource::Queue(name)))
     })
 }
 

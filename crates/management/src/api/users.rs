@@ -17,7 +17,7 @@ pub(super) async fn whoami(caller: Caller) -> Answer {
 
 /// Who somebody is, as far as it concerns that person.
 pub(super) fn show_caller(caller: &Caller) -> Value {
-    let user = &caller.0;
+    let user = caller.user();
     json!({"name": &*user.name, "tags": tags(user), "is_internal_user": true})
 }
 

@@ -14,17 +14,20 @@ use std::sync::Arc;
 use tracing::error;
 
 /// The directory of it in the data directory.
-const FOLDER: &str = "meta";
+pub(crate) const FOLDER: &str = "meta";
 
 /// What the process ends with when the disk fails: `EX_IOERR` of sysexits.h.
 const DISK_FAILED: i32 = 74;
 
 /// The agreement of this node, let go when it is dropped.
-pub(super) struct Agreement(pub(super) Arc<RaftConsensus>);
+pub(super) struct Agreement {
+    pub(super) consensus: Arc<RaftConsensus>,
+    pub(super) store: Arc<RocksMeta>,
+}
 
 impl Drop for Agreement {
     fn drop(&mut self) {
-        self.0.shutdown();
+        self.consensus.shutdown();
     }
 }
 
@@ -34,10 +37,10 @@ pub(super) fn open(
     data_dir: &DataDir,
     now: Timestamp,
 ) -> Result<(Topology, Agreement), StartError> {
-    let store = RocksMeta::open(&data_dir.path().join(FOLDER))?;
+    let store = Arc::new(RocksMeta::open(&data_dir.path().join(FOLDER))?);
     let opened = RaftConsensus::open(Opening {
         config: topology_config(config, store.starts()),
-        store: Arc::new(store),
+        store: Arc::clone(&store) as _,
         first: first_commands(config),
         now,
         failed: Box::new(give_up),
@@ -46,7 +49,7 @@ pub(super) fn open(
         OpenError::First(reason) => StartError::Defaults(reason),
         other => StartError::Agreement(other),
     })?;
-    Ok((opened.topology, Agreement(opened.consensus)))
+    Ok((opened.topology, Agreement { consensus: opened.consensus, store }))
 }
 
 fn topology_config(config: &Config, starts: u64) -> TopologyConfig {

@@ -6,7 +6,7 @@ use crate::clock::Clock;
 use crate::data_dir::DataDir;
 use crate::storage::Storage;
 use leveret_node::{Node, Recovered};
-use leveret_store::{MessageStore, RocksOptions, RocksStore, StoreId, failpoint};
+use leveret_store::{RocksOptions, RocksStore, StoreId, failpoint};
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::{info, warn};
@@ -25,7 +25,7 @@ pub(super) fn start(
     data_dir: &DataDir,
     node: &Arc<Node>,
     clock: &Arc<Clock>,
-) -> Result<(Storage, Arc<dyn MessageStore>), StartError> {
+) -> Result<(Storage, Arc<RocksStore>), StartError> {
     let begun = clock.now();
     let id = StoreId(u128::from_le_bytes(super::start::random()));
     let store = RocksStore::open(&data_dir.path().join(FOLDER), &options(id))?;

@@ -5,6 +5,7 @@ use super::kept::{self, Agreement};
 use super::messages;
 use super::{Protocol, Server, ServerFacts};
 use crate::alarms::Thresholds;
+use crate::backup::Sources;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::connection_task::Context;
@@ -14,7 +15,7 @@ use crate::listener::accept::{self, Places};
 use crate::listener::{self, ListenError, address};
 use crate::process_view::{ProcessFacts, ProcessView};
 use crate::tls::{self, TlsError};
-use crate::{http, resources, storage, timers};
+use crate::{control, http, resources, storage, timers};
 use leveret_cluster::OpenError;
 use leveret_engine::topology::Topology;
 use leveret_engine::view::Registry;
@@ -88,8 +89,10 @@ impl Server {
         let facts = facts(&config, &data_dir, &listeners);
         let node = node(&config, topology, &meta, clock.now());
         let (storage, store) = messages::start(&data_dir, &node, &clock)?;
+        let sources = Sources { messages: Arc::clone(&store), meta: Arc::clone(&meta.store) };
+        let control = control::listen(data_dir.path());
         let sockets = resources::sockets_max(resources::descriptor_limit());
-        let view = Arc::new(view(&config, &facts, (&node, store, &clock), sockets));
+        let view = Arc::new(view(&config, &facts, (&node, store as _, &clock), sockets));
         // Before the first client, so that an alarm holds from the first message on.
         timers::look(&node, &view, view.data_dir(), view.thresholds());
         let (closing, _) = watch::channel(false);
@@ -119,6 +122,10 @@ impl Server {
         let context = Arc::new(Context { node, clock });
         for listener in listeners {
             server.serve(listener, tls.clone(), &state, &context);
+        }
+        if let Some(listener) = control {
+            let router = control::router(leveret_management::router(state), sources);
+            server.others.spawn(control::run(listener, router, server.closing.subscribe()));
         }
         Ok(server)
     }
@@ -199,7 +206,7 @@ fn node(config: &Config, topology: Topology, meta: &Agreement, now: Timestamp) -
         seed: random(),
         connection_max: some(config.amqp.connection_max),
         topology,
-        meta: Arc::clone(&meta.0) as _,
+        meta: Arc::clone(&meta.consensus) as _,
         keeps_messages: true,
     };
     Node::new(config, now)

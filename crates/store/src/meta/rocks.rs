@@ -14,6 +14,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
     ColumnFamily, ColumnFamilyDescriptor, DB, DBRecoveryMode, Direction, ErrorKind, IteratorMode,
     Options, ReadOptions, WriteBatch, WriteOptions,
@@ -90,6 +91,21 @@ impl RocksMeta {
         meta.check_format()?;
         meta.starts = meta.count_start()?;
         Ok(meta)
+    }
+
+    /// Makes a copy in `target`, which must not exist, of what is here now, while others read and write. A
+    /// store is opened from the copy as from any folder.
+    ///
+    /// # Errors
+    /// When the disk refuses. What was begun is then left for the caller to remove.
+    pub fn backup(&self, target: &Path) -> Result<(), MetaError> {
+        // Nothing is synced meanwhile, so the copy has at least what the marker says.
+        let _mark = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
+        let reached = Gcn(self.db.latest_sequence_number());
+        let copied = Checkpoint::new(&self.db).and_then(|c| c.create_checkpoint(target));
+        self.failed(copied)?;
+        Marker::open(target, reached).map_err(|error| of_marker(target, &error))?;
+        Ok(())
     }
 
     fn check_format(&self) -> Result<(), MetaError> {

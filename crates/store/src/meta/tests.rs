@@ -200,3 +200,19 @@ fn another_format_is_refused_by_number() {
     let error = RocksMeta::open(&scratch.0).unwrap_err();
     assert_eq!(error, MetaError::Format { path: scratch.0.clone(), found: 99, known: 1 });
 }
+
+#[test]
+fn a_copy_of_a_running_store_opens_with_what_was_there_when_it_was_made() {
+    let (scratch, copies) = (Scratch::new(), Scratch::new());
+    let store = scratch.open();
+    store.append(0, &[b"a", b"b"]).unwrap();
+    store.put_snapshot(&snapshot(b"header", 600_000)).unwrap();
+    let target = copies.0.join("copy");
+    store.backup(&target).unwrap();
+    store.append(2, &[b"later"]).unwrap();
+    assert!(store.backup(&target).is_err(), "a copy is never written over another");
+    let copy = RocksMeta::open(&target).unwrap();
+    assert_eq!(log_of(&copy), entries(&[(0, b"a"), (1, b"b")]));
+    assert_eq!(copy.snapshot().unwrap(), Some(snapshot(b"header", 600_000)));
+    assert_eq!(log_of(&store), entries(&[(0, b"a"), (1, b"b"), (2, b"later")]));
+}
