@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use leveret_tests::codec::PropertiesWriter;
 use leveret_tests::{
-    Broker, Client, FieldTable, Options, Outgoing, PATIENCE, arguments, eventually, queue, text, tx,
+    Broker, Client, FieldTable, Message, Options, Outgoing, PATIENCE, arguments, eventually, queue,
+    text, tx,
 };
 use rustix::process::Signal;
 
@@ -305,4 +306,36 @@ fn a_backlog_larger_than_the_memory_for_it_is_delivered_in_order() {
         let message = client.next_message(1);
         assert_eq!((message.number(), message.body.len()), (number, 10_000));
     }
+}
+
+/// How often a message says that it came back, and how often that its delivery failed.
+fn returns(message: &Message) -> [Option<i64>; 2] {
+    let headers = message.headers();
+    ["x-acquired-count", "x-delivery-count"].map(|key| headers.get(key)?.as_i64())
+}
+
+#[test]
+fn quorum_queues_know_after_a_kill_how_often_messages_came_back() {
+    let folder = Folder::new("returns");
+    let Some(broker) = folder.open() else { return };
+    let mut client = Client::connect(&broker);
+    client.confirms(1);
+    durable(&mut client, "q", arguments([("x-queue-type", text("quorum"))]));
+    client.publish_confirmed(1, &Outgoing::number("q", 1));
+    let message = client.get(1, "q", false).unwrap();
+    assert_eq!(returns(&message), [None, None]);
+    client.reject(1, message.delivery_tag, true);
+    let message = client.get(1, "q", false).unwrap();
+    assert_eq!(returns(&message), [Some(1), Some(1)]);
+    client.nack(1, message.delivery_tag, false, true);
+    // The queue has it back, and what it noted is on disk before what is confirmed later.
+    assert_eq!(client.counts(1, "q"), (1, 0));
+    client.publish_confirmed(1, &Outgoing::number("q", 2));
+    kill(broker);
+    let broker = folder.open().unwrap();
+    let mut client = Client::connect(&broker);
+    let message = client.get(1, "q", false).unwrap();
+    assert_eq!((message.number(), returns(&message)), (1, [Some(2), Some(1)]));
+    let message = client.get(1, "q", false).unwrap();
+    assert_eq!((message.number(), returns(&message)), (2, [None, None]));
 }

@@ -73,7 +73,7 @@ pub use queue::effects::{
     Budget, ConfirmRun, DeleteCause, Delivery, Effects, Incoming, Outcome as SettleOutcome, Settled,
 };
 pub use queue::ops::encode::{decode_ops, encode_ops};
-pub use queue::ops::{DropReason, Keep, Log, LoggedOp, Op, OpIndex, Shown, Trace};
+pub use queue::ops::{DropReason, Keep, Log, LoggedOp, Op, OpIndex, Returns, Shown, Trace};
 pub use queue::paging::PagedOut;
 pub use queue::recovery::Recovery;
 pub use queue::stats::{QueueCounts, QueueStats};

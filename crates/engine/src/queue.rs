@@ -44,10 +44,11 @@ use crate::ids::{ConsumerId, QueueId, Seq, SeqRange};
 use crate::settings::QueueSettings;
 use crate::time::Timestamp;
 use consumers::{ConsumerSpec, Consumers};
+use credit::ChannelCredit;
 use effects::{DeleteCause, Effects, Outcome};
 use level::Level;
 use log::LogState;
-use ops::{DropReason, Op};
+use ops::{DropReason, Op, Returns};
 use paging::QueueDisk;
 use stats::{Amount, QueueCounts, QueueStats};
 use std::ops::Range;
@@ -242,6 +243,17 @@ impl Queue {
         }
     }
 
+    /// Lets a consumer that has no part in a limit of its channel share this one from now on. What it
+    /// has not acknowledged counts, even beyond the limit.
+    pub fn share_credit(&mut self, consumer: ConsumerId, credit: Arc<ChannelCredit>) {
+        if let Some(consumers) = &mut self.consumers
+            && let Some(key) = consumers.key(consumer)
+            && let Some(consumer) = consumers.get_mut(key)
+        {
+            consumer.share(credit);
+        }
+    }
+
     /// Removes all that is ready and says how much that was. Unacknowledged messages stay.
     // rabbitmq: queue.purge
     pub fn purge(&mut self, fx: &mut Effects) -> u64 {
@@ -343,8 +355,8 @@ impl Queue {
         })
     }
 
-    /// How often each message came back after a failed delivery, where it ever did.
-    pub fn delivery_counts(&self) -> impl Iterator<Item = (Seq, u32)> {
+    /// How often each message came back, where it ever did; of a queue that counts deliveries.
+    pub fn delivery_counts(&self) -> impl Iterator<Item = (Seq, Returns)> {
         self.levels.iter().flat_map(|level| {
             let marks = level.marks.iter().flat_map(|marks| marks.all_returns());
             marks.map(|(at, n)| (Seq::new(level.priority, at), n))

@@ -29,7 +29,11 @@ pub struct QueueSettings {
     pub dead_letter: Option<DeadLetterTarget>,
     /// Whether the source keeps a dead-lettered message until its targets confirmed it.
     pub dead_letter_strategy: DeadLetterStrategy,
-    /// How often a message may be returned before it is dead-lettered; `None` is without limit.
+    /// Whether the queue counts how often each message comes back, and tells whoever gets it next.
+    // rabbitmq: quorum queues
+    pub counts_deliveries: bool,
+    /// How many failed deliveries of a message are tolerated before it is dead-lettered, if the
+    /// queue counts them; `None` is without limit.
     pub delivery_limit: Option<u32>,
     /// How long a delivery may stay unacknowledged, in milliseconds; `None` leaves it to the
     /// node's configuration.

@@ -2,6 +2,7 @@
 //! bytes are, reading ends with a value or a [`Damaged`], never with a panic or a large allocation.
 
 use bytes::Bytes;
+use std::ops::RangeInclusive;
 use thiserror::Error;
 
 /// Stored bytes that cannot have been written by this program: the disk's fault, or ours.
@@ -106,8 +107,14 @@ impl<'a> Reader<'a> {
 
     /// Whether the bytes begin with a version that this program knows.
     pub(crate) fn version(&mut self, known: u8) -> Result<(), Damaged> {
+        self.version_of(known..=known).map(|_| ())
+    }
+
+    /// The version with which the bytes begin, one of several that this program knows.
+    pub(crate) fn version_of(&mut self, known: RangeInclusive<u8>) -> Result<u8, Damaged> {
         let version = self.byte()?;
-        if version == known { Ok(()) } else { Err(self.damaged("the format version is unknown")) }
+        let is_known = known.contains(&version);
+        is_known.then_some(version).ok_or_else(|| self.damaged("the format version is unknown"))
     }
 }
 

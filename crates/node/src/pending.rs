@@ -17,6 +17,8 @@ pub(crate) struct Batch {
     pub(crate) block: Block,
     pub(crate) confirms: SmallVec<[ConfirmRun; 2]>,
     pub(crate) settles: Vec<Settle>,
+    /// How many of the settles came before anything was published, to whatever queue: they go first.
+    pub(crate) early: usize,
     /// What the last block held: bytes and records.
     hint: usize,
     records: usize,
@@ -29,6 +31,7 @@ impl Batch {
             block: Block::new(),
             confirms: SmallVec::new(),
             settles: Vec::new(),
+            early: 0,
             hint: 0,
             records: 0,
         }
@@ -93,6 +96,8 @@ pub(crate) struct Pending {
     batches: Vec<Batch>,
     by_queue: HashMap<QueueId, usize>,
     last: usize,
+    /// Whether anything was published since all was handed over.
+    published: bool,
 }
 
 /// Batches kept from turn to turn; a connection that touches more queues than this in one turn starts afresh.
@@ -108,6 +113,7 @@ impl Pending {
         confirm: Option<(ChannelKey, u64)>,
         find: impl FnOnce(QueueId) -> Option<Arc<QueueCell>>,
     ) -> Push<'_> {
+        self.published = true;
         let Some(batch) = self.batch(queue, find) else { return Push::Gone };
         batch.push(record, confirm);
         if batch.block.is_full() { Push::Full(batch) } else { Push::Room }
@@ -120,8 +126,12 @@ impl Pending {
         settle: Settle,
         find: impl FnOnce(QueueId) -> Option<Arc<QueueCell>>,
     ) {
+        let published = self.published;
         if let Some(batch) = self.batch(queue, find) {
             batch.settles.push(settle);
+            if !published {
+                batch.early = batch.settles.len();
+            }
         }
     }
 
@@ -157,6 +167,11 @@ impl Pending {
     /// The batches, so that the caller can hand them over one by one.
     pub(crate) fn batches(&mut self) -> &mut [Batch] {
         &mut self.batches
+    }
+
+    /// Everything was handed over.
+    pub(crate) fn handed_over(&mut self) {
+        self.published = false;
     }
 
     /// Ends the turn: everything has been handed over.

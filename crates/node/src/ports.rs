@@ -39,8 +39,9 @@ impl<'n, 's> Ports<'n, 's> {
         Self { node, handle, pending, scope }
     }
 
-    /// Hands everything pending to its queues: one lock per queue. Publishes go first, so that a message that was passed on
-    /// before its original was acked is never in no queue.
+    /// Hands everything pending to its queues: one lock per queue, or two. Publishes go first, so that a message that was
+    /// passed on before its original was acked is never in no queue; only what was settled before all of them goes with
+    /// those to its queue, so that whoever acks and publishes is ready for the next message.
     pub(crate) fn flush(&mut self) {
         for batch in self.pending.batches() {
             hand_over_publishes(self.node, self.handle, self.scope, batch);
@@ -48,6 +49,7 @@ impl<'n, 's> Ports<'n, 's> {
         for batch in self.pending.batches() {
             hand_over_settles(self.node, self.scope, batch);
         }
+        self.pending.handed_over();
     }
 
     /// Runs `work` on a queue, if it is still there.
@@ -245,6 +247,10 @@ impl Broker for Ports<'_, '_> {
                 Answer::Purged(Ok(self.with(queue, |queue, fx| queue.purge(fx)).unwrap_or(0)))
             }
             Call::Counts { queue } => Answer::Counts(self.counts(queue)),
+            Call::ShareCredit { queue, consumer, credit } => {
+                self.with(queue, |queue, _| queue.share_credit(consumer, credit));
+                Answer::Noted
+            }
             Call::Credit { queue, consumer } => {
                 self.with(queue, |queue, fx| queue.credit_changed(consumer, now, fx));
                 Answer::Cancelled
@@ -273,10 +279,16 @@ fn hand_over_publishes(
     }
     let now = scope.now;
     let incoming = batch.take_incoming();
+    let early = std::mem::take(&mut batch.early);
+    let settled = batch.settles.get(..early).unwrap_or_default();
     let pressed = node.with_queue(&batch.cell, scope, |queue, fx| {
+        if !settled.is_empty() {
+            queue.settle(settled, now, fx);
+        }
         queue.publish(incoming, now, fx);
         queue.is_pressed(now)
     });
+    batch.settles.drain(..early);
     if pressed {
         scope.rest = scope.rest.max(REST_MS);
     }
@@ -292,4 +304,5 @@ fn hand_over_settles(node: &Node, scope: &mut Scope<'_>, batch: &mut Batch) {
     let (now, settles) = (scope.now, &batch.settles);
     node.with_queue(&batch.cell, scope, |queue, fx| queue.settle(settles, now, fx));
     batch.settles.clear();
+    batch.early = 0;
 }

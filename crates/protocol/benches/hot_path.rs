@@ -14,7 +14,7 @@ use leveret_codec::{put_ack, put_body, put_content_header, put_publish};
 use leveret_engine::queue::effects::Outcome;
 use leveret_engine::{
     Block, Body, ChannelKey, ConnectionId, ConsumerId, Delivery, Exchange, NewRecord, Passage,
-    QueueId, Seq, Settle, Settled, Timestamp,
+    QueueId, Returns, Seq, Settle, Settled, Timestamp,
 };
 use leveret_protocol::testing::{FakeNode, login};
 use leveret_protocol::{Answer, Broker, Call, Connection, ConnectionConfig, Output, Peer};
@@ -251,6 +251,7 @@ fn deliveries() {
         n: BATCH,
         first_seq: Seq(at),
         redelivered: false,
+        returns: Returns::default(),
     };
     let mut bench = Bench::new(&[&consume(true)]);
     measure("deliver without ack", || {

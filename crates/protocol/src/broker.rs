@@ -7,8 +7,8 @@ use std::sync::Arc;
 use leveret_codec::ReplyCode;
 use leveret_engine::command::Outcome;
 use leveret_engine::{
-    Block, BrokerError, ChannelKey, Command, ConsumerId, ConsumerSpec, Delivery, Exchange,
-    NewRecord, Passage, QueueDeclare, QueueId, QueueMeta, Settle, Settled, Topology,
+    Block, BrokerError, ChannelCredit, ChannelKey, Command, ConsumerId, ConsumerSpec, Delivery,
+    Exchange, NewRecord, Passage, QueueDeclare, QueueId, QueueMeta, Settle, Settled, Topology,
 };
 
 /// A node, as one connection sees it. All methods return at once; none blocks.
@@ -137,6 +137,16 @@ pub enum Call {
         /// The queue.
         queue: QueueId,
     },
+    /// A consumer that started without one shares a channel-wide credit from now on. Nobody waits
+    /// for the answer, if there is one.
+    ShareCredit {
+        /// The queue.
+        queue: QueueId,
+        /// The consumer.
+        consumer: ConsumerId,
+        /// The credit of its channel.
+        credit: Arc<ChannelCredit>,
+    },
     /// The channel-wide credit of a consumer may have grown. Nobody waits for the answer, if there
     /// is one.
     Credit {
@@ -168,7 +178,7 @@ pub enum Answer {
     Purged(Result<u64, BrokerError>),
     /// To [`Call::Counts`]; `None` if the queue went meanwhile.
     Counts(Option<Counts>),
-    /// To [`Call::CloseChannel`] and [`Call::Credit`], where a node answers them at all.
+    /// To [`Call::CloseChannel`], [`Call::ShareCredit`] and [`Call::Credit`], where a node answers them at all.
     Noted,
 }
 

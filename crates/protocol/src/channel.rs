@@ -22,6 +22,7 @@ mod publish;
 mod qos;
 mod queue_methods;
 mod reply_to;
+mod returns;
 mod routes;
 mod transaction;
 mod unacked;

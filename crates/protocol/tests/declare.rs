@@ -261,11 +261,17 @@ S: connection.close code=540 text='NOT_IMPLEMENTED - cannot delete queue 'q' in 
 #[test]
 fn exclusive_queues_are_locked_for_other_connections() {
     let locked = "code=405 text='RESOURCE_LOCKED - cannot obtain exclusive access to locked queue 'q' in vhost '/'. It could be originally declared on another connection or the exclusive property value does not match that of the original declaration.'";
-    let mut script = "C1: queue.declare queue=q exclusive\nS1: queue.declare-ok queue=q".to_owned();
+    let mut script = "C1: queue.declare queue=q exclusive
+S1: queue.declare-ok queue=q
+C1: queue.bind queue=q exchange=amq.fanout
+S1: queue.bind-ok
+D1: queue.unbind queue=q exchange=amq.direct
+T1: queue.unbind-ok"
+        .to_owned();
     for (channel, (line, ids)) in (2..).zip([
         ("queue.declare queue=q exclusive", "class=50 method=10"),
         ("queue.declare queue=q passive", "class=50 method=10"),
-        ("queue.bind queue=q exchange=amq.fanout", "class=50 method=20"),
+        ("queue.bind queue=q exchange=amq.direct", "class=50 method=20"),
         ("queue.unbind queue=q exchange=amq.fanout", "class=50 method=50"),
         ("queue.purge queue=q", "class=50 method=30"),
         ("queue.delete queue=q", "class=50 method=40"),

@@ -89,6 +89,27 @@ fn credit_given_back_reaches_the_other_queue() {
 }
 
 #[test]
+fn a_global_limit_holds_for_consumers_that_were_there_before() {
+    check(
+        "
+        C1: queue.declare queue=q
+        S1: queue.declare-ok queue=q
+        C1: basic.consume queue=q tag=a
+        S1: basic.consume-ok tag=a
+        C1: publish key=q body=1
+        S1: basic.deliver tag=a delivery=1 key=q | | 1
+        C1: publish key=q body=2
+        S1: basic.deliver tag=a delivery=2 key=q | | 2
+        C1: basic.qos count=2 global
+        S1: basic.qos-ok
+        C1: publish key=q body=3
+        C1: basic.ack delivery=1
+        S1: basic.deliver tag=a delivery=3 key=q | | 3
+        ",
+    );
+}
+
+#[test]
 fn get_is_never_limited() {
     check(
         "

@@ -102,6 +102,7 @@ pub(crate) fn settings(
         single_active_consumer: arguments.single_active_consumer,
         dead_letter: dead_letter(arguments, applied),
         dead_letter_strategy: dead_letter_strategy(arguments, applied),
+        counts_deliveries: arguments.kind == QueueKind::Quorum,
         delivery_limit: delivery_limit(arguments, applied),
         consumer_timeout: smaller(arguments.consumer_timeout, "consumer-timeout"),
     }

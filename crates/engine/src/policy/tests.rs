@@ -211,7 +211,9 @@ fn delivery_limits() {
     assert_eq!(limit(Some(Value::Int(-1)), None), None);
     assert_eq!(limit(Some(Value::Int(-1)), Some(5)), Some(5));
     assert_eq!(limit(Some("x".into()), None), Some(20));
-    assert_eq!(settings(&[], QueueKind::Classic, None, None).delivery_limit, None);
+    let classic = settings(&[], QueueKind::Classic, None, None);
+    assert_eq!((classic.counts_deliveries, classic.delivery_limit), (false, None));
+    assert!(settings(&[], QueueKind::Quorum, None, None).counts_deliveries);
 }
 
 #[test]

@@ -6,21 +6,25 @@
 //! ```text
 //! version | number of the last op | levels: priority u8, covered, next,
 //!     entries: distance from the entry before, bytes, live parts: (gap, length)
-//!     delivery counts: distance from the one before, count
+//!     returns: distance from the position before, how often in all, how often after a failure
 //! ```
+//!
+//! Version 1 had one count of returns, of those after a failure.
 //!
 //! A chunk without an entry is live as a whole. An entry without live parts is a chunk to remove.
 
 use super::Queue;
 use super::level::Level;
-use super::ops::OpIndex;
+use super::ops::{OpIndex, Returns};
 use super::slot::{Kind, Slot};
 use crate::ids::Seq;
 use crate::wire::{Damaged, Reader, put_varint};
 use std::ops::Range;
 
 /// The first byte of a checkpoint.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// The oldest version that is still read.
+const VERSION_OLDEST: u8 = 1;
 
 /// The key of a chunk of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -149,9 +153,10 @@ impl Queue {
             let counts: Vec<_> = level.marks.iter().flat_map(|marks| marks.all_returns()).collect();
             put_varint(out, counts.len() as u64);
             let mut before = 0;
-            for (position, n) in counts {
+            for (position, returns) in counts {
                 put_varint(out, position - before);
-                put_varint(out, u64::from(n));
+                put_varint(out, returns.all.into());
+                put_varint(out, returns.failed.into());
                 before = position;
             }
         }
@@ -203,18 +208,18 @@ pub(super) struct LevelState {
     /// By their first position.
     pub(super) entries: Vec<Entry>,
     /// By position.
-    pub(super) counts: Vec<(u64, u32)>,
+    pub(super) counts: Vec<(u64, Returns)>,
 }
 
 /// Reads a checkpoint: the number of the last op that it includes, and the levels.
 pub(super) fn read_state(bytes: &[u8]) -> Result<(OpIndex, Vec<LevelState>), Damaged> {
     let mut reader = Reader::new(bytes);
-    reader.version(VERSION)?;
+    let version = reader.version_of(VERSION_OLDEST..=VERSION)?;
     let last = OpIndex(reader.varint()?);
     let n = reader.count(5)?;
     let mut levels: Vec<LevelState> = Vec::with_capacity(n);
     for _ in 0..n {
-        let level = read_level(&mut reader)?;
+        let level = read_level(version, &mut reader)?;
         if levels.iter().any(|other| other.priority == level.priority) {
             return Err(reader.damaged("a priority occurs twice"));
         }
@@ -223,7 +228,7 @@ pub(super) fn read_state(bytes: &[u8]) -> Result<(OpIndex, Vec<LevelState>), Dam
     if reader.is_at_end() { Ok((last, levels)) } else { Err(reader.damaged("too many bytes")) }
 }
 
-fn read_level(reader: &mut Reader<'_>) -> Result<LevelState, Damaged> {
+fn read_level(version: u8, reader: &mut Reader<'_>) -> Result<LevelState, Damaged> {
     let mut level = LevelState { priority: reader.byte()?, ..LevelState::default() };
     level.covered = reader.varint()?;
     level.next = reader.varint()?;
@@ -239,10 +244,19 @@ fn read_level(reader: &mut Reader<'_>) -> Result<LevelState, Damaged> {
     let mut before = None;
     for _ in 0..reader.count(2)? {
         let position = next_position(before, level.next, reader)?;
-        level.counts.push((position, reader.varint_u32()?));
+        level.counts.push((position, read_returns(version, reader)?));
         before = Some(position);
     }
     Ok(level)
+}
+
+fn read_returns(version: u8, reader: &mut Reader<'_>) -> Result<Returns, Damaged> {
+    let all = reader.varint_u32()?;
+    let failed = if version == VERSION_OLDEST { all } else { reader.varint_u32()? };
+    if failed > all {
+        return Err(reader.damaged("a message failed more often than it came back"));
+    }
+    Ok(Returns { all, failed })
 }
 
 /// The position after `before`, told as its distance from that, and below `next`.

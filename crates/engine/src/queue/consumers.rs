@@ -110,6 +110,16 @@ impl Consumer {
         }
     }
 
+    /// Takes part in the channel's shared credit from now on.
+    pub(super) fn share(&mut self, credit: Arc<ChannelCredit>) {
+        if self.spec.channel_credit.is_none() {
+            if !self.spec.no_ack {
+                credit.take_beyond(self.unacked());
+            }
+            self.spec.channel_credit = Some(credit);
+        }
+    }
+
     pub(super) fn give_credit_back(&self, n: u32) {
         if let Some(credit) = &self.spec.channel_credit
             && !self.spec.no_ack

@@ -5,7 +5,7 @@ use crate::block::Block;
 use crate::dead_letter::DeadLetter;
 use crate::ids::{ChannelKey, ConnectionId, ConsumerId, Seq};
 use crate::queue::checkpoint::ChunkId;
-use crate::queue::ops::LoggedOp;
+use crate::queue::ops::{LoggedOp, Returns};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -70,6 +70,8 @@ pub struct Delivery {
     /// Whether they were delivered before. A single record may say so by itself as well:
     /// [`crate::record::Record::redelivered`].
     pub redelivered: bool,
+    /// How often each of them came back, if the queue counts that.
+    pub returns: Returns,
 }
 
 /// What an output buffer may still take.

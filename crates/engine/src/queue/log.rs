@@ -187,11 +187,11 @@ impl Queue {
                 let n = self.finish(range, &mut trace);
                 *self.dropped_counter(reason) += n;
             }
-            Op::Return(range) => {
+            Op::Return { range, failed } => {
                 if let Some(at) = self.level_index(range.first.level()) {
                     let level = &mut self.levels[at];
                     let marks = level.marks.get_or_insert_default();
-                    marks.count_return(positions(range));
+                    marks.count_return(positions(range), failed);
                     trace = level.trace(positions(range));
                 }
             }

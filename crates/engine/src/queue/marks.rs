@@ -1,6 +1,7 @@
 //! What is remembered of single messages that came back to a level: delivered before, failed
 //! before, how often. Sparse; a level in which nothing came back has none.
 
+use crate::queue::ops::Returns;
 use crate::seq::RangeSet;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -13,8 +14,8 @@ pub(super) struct Marks {
     redelivered_below: u64,
     /// Live positions with a failed delivery: by `basic.reject`, or a channel that closed.
     pub(super) failed: RangeSet,
-    /// How often a live position came back by a logged Return; the delivery count. Lasting.
-    returns: BTreeMap<u64, u32>,
+    /// How often a live position came back by a logged Return. Lasting.
+    returns: BTreeMap<u64, Returns>,
 }
 
 impl Marks {
@@ -61,30 +62,45 @@ impl Marks {
         }
     }
 
-    /// Counts one more failed delivery of each position.
-    pub(super) fn count_return(&mut self, range: Range<u64>) {
+    /// Counts one more return of each position.
+    pub(super) fn count_return(&mut self, range: Range<u64>, failed: bool) {
         for at in range {
-            *self.returns.entry(at).or_default() += 1;
+            self.returns.entry(at).or_default().count(failed);
         }
     }
 
     /// Sets how often a position came back.
-    pub(super) fn set_returns(&mut self, at: u64, n: u32) {
-        self.returns.insert(at, n);
+    pub(super) fn set_returns(&mut self, at: u64, returns: Returns) {
+        self.returns.insert(at, returns);
     }
 
-    /// Forgets delivery counts of positions that are not in `live`.
+    /// Forgets the counts of positions that are not in `live`.
     pub(super) fn keep_returns(&mut self, live: &RangeSet) {
         self.returns.retain(|at, _| live.contains(*at));
     }
 
     /// How often the message at `at` came back.
-    pub(super) fn returns(&self, at: u64) -> u32 {
+    pub(super) fn returns(&self, at: u64) -> Returns {
         self.returns.get(&at).copied().unwrap_or_default()
     }
 
-    /// All delivery counts, lowest position first.
-    pub(super) fn all_returns(&self) -> impl Iterator<Item = (u64, u32)> + '_ {
-        self.returns.iter().map(|(at, n)| (*at, *n))
+    /// The longest stretch from the start of `range` that came back equally often: its end, and
+    /// how often that is.
+    pub(super) fn equal_returns(&self, range: Range<u64>) -> (u64, Returns) {
+        let mut counted = self.returns.range(range.clone());
+        match counted.next() {
+            None => (range.end, Returns::default()),
+            Some((at, _)) if *at > range.start => (*at, Returns::default()),
+            Some((_, returns)) => {
+                let behind = (range.start + 1..).zip(counted);
+                let equal = behind.take_while(|(at, next)| *next == (at, returns)).count();
+                (range.start + 1 + equal as u64, *returns)
+            }
+        }
+    }
+
+    /// How often positions came back that ever did, lowest first.
+    pub(super) fn all_returns(&self) -> impl Iterator<Item = (u64, Returns)> + '_ {
+        self.returns.iter().map(|(at, returns)| (*at, *returns))
     }
 }

@@ -39,10 +39,32 @@ pub enum Op {
         /// Why.
         reason: DropReason,
     },
-    /// These came back after a failed delivery; only a queue that counts deliveries says so.
-    Return(SeqRange),
+    /// These came back; only a queue that counts deliveries says so.
+    Return {
+        /// Which.
+        range: SeqRange,
+        /// Whether their delivery failed: they were rejected, or whoever had them went away.
+        failed: bool,
+    },
     /// All that was ready.
     Purge(Box<[SeqRange]>),
+}
+
+/// How often a message came back, in a queue that counts deliveries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Returns {
+    /// In any way.
+    pub all: u32,
+    /// After a failed delivery; what the delivery limit is about.
+    pub failed: u32,
+}
+
+impl Returns {
+    /// One more.
+    pub(super) fn count(&mut self, failed: bool) {
+        self.all = self.all.saturating_add(1);
+        self.failed = self.failed.saturating_add(u32::from(failed));
+    }
 }
 
 /// Why a message left its queue without a consumer.

@@ -62,8 +62,8 @@ impl Recovery {
             level.covered.insert(0..state.covered);
             level.next = state.next;
             level.entries = state.entries;
-            for (at, n) in state.counts {
-                level.level.marks.get_or_insert_default().set_returns(at, n);
+            for (at, returns) in state.counts {
+                level.level.marks.get_or_insert_default().set_returns(at, returns);
             }
         }
         Ok(())
@@ -96,13 +96,13 @@ impl Recovery {
             Op::Ack(ranges) => ranges.into_iter().for_each(|range| self.done(range)),
             Op::Purge(ranges) => ranges.into_iter().for_each(|range| self.done(range)),
             Op::Drop { range, .. } => self.done(range),
-            Op::Return(range) => {
+            Op::Return { range, failed } => {
                 let counts = index > self.included;
                 let level = self.level(range.first.level());
                 level.next = level.next.max(range.end().index());
                 if counts {
                     let marks = level.level.marks.get_or_insert_default();
-                    marks.count_return(positions(range));
+                    marks.count_return(positions(range), failed);
                 }
             }
         }

@@ -123,8 +123,11 @@ impl Queue {
     ) {
         match how {
             Settlement::Ack => acked.push(seq_range(self.levels[at].priority, &part)),
-            Settlement::Requeue => self.requeue(at, part),
-            Settlement::RequeueFailed => self.requeue_failed(at, part, fx),
+            Settlement::Requeue => self.come_back(at, part, false, fx),
+            Settlement::RequeueFailed => {
+                self.mark_failed(at, part.clone());
+                self.come_back(at, part, true, fx);
+            }
             Settlement::Reject => self.discard(at, part, DropReason::Rejected, fx),
             Settlement::RejectFailed => {
                 self.mark_failed(at, part.clone());
@@ -144,13 +147,20 @@ impl Queue {
         self.stats.requeued += amount.n;
     }
 
-    fn requeue_failed(&mut self, at: usize, range: Range<u64>, fx: &mut Effects) {
-        self.mark_failed(at, range.clone());
-        let Some(limit) = self.settings.delivery_limit else { return self.requeue(at, range) };
-        self.emit(Op::Return(seq_range(self.levels[at].priority, &range)), fx);
+    /// Counts that messages came back, if the queue does so, and puts them back unless their
+    /// deliveries have failed too often.
+    fn come_back(&mut self, at: usize, range: Range<u64>, failed: bool, fx: &mut Effects) {
+        if !self.settings.counts_deliveries {
+            return self.requeue(at, range);
+        }
+        let returned = seq_range(self.levels[at].priority, &range);
+        self.emit(Op::Return { range: returned, failed }, fx);
+        let Some(limit) = self.settings.delivery_limit.filter(|_| failed) else {
+            return self.requeue(at, range);
+        };
         for position in range {
             let marks = self.levels[at].marks.as_ref();
-            let over = marks.is_some_and(|marks| marks.returns(position) > limit);
+            let over = marks.is_some_and(|marks| marks.returns(position).failed > limit);
             if over {
                 self.discard(at, position..position + 1, DropReason::DeliveryLimit, fx);
             } else {

@@ -4,7 +4,7 @@
 use super::consumers::Consumers;
 use super::effects::{Budget, Delivery};
 use super::level::{Level, Piece};
-use super::ops::AckRanges;
+use super::ops::{AckRanges, Returns};
 use super::{Effects, Op, Queue, positions, seq_range};
 use crate::ids::{ConsumerId, Seq, SeqRange};
 use crate::time::Timestamp;
@@ -59,14 +59,14 @@ impl Queue {
             let Some(at) = self.level_index(next.first.level()) else { break };
             let level = &self.levels[at];
             let Some(piece) = level.piece(positions(*next)) else { break };
-            let (piece, redelivered) = cut(level, piece, left);
+            let (piece, before) = cut(level, piece, left);
             let amount = piece.amount();
-            out.push(delivery(level, &piece, consumer.spec.id, redelivered));
+            out.push(delivery(level, &piece, consumer.spec.id, before));
             let range = seq_range(level.priority, &piece.positions());
             consumer.taken(range.n, amount.bytes);
             left.records -= range.n;
             left.bytes = left.bytes.saturating_sub(u32::try_from(amount.bytes).unwrap_or(u32::MAX));
-            self.count_delivery(amount.n, no_ack, redelivered);
+            self.count_delivery(amount.n, no_ack, before.redelivered);
             if no_ack {
                 self.in_flight -= amount;
                 self.unacked += amount;
@@ -123,9 +123,9 @@ impl Queue {
     fn fetch_at(&mut self, at: usize, range: Range<u64>) -> Option<Delivery> {
         let level = &self.levels[at];
         let one = Budget { records: 1, bytes: u32::MAX };
-        let (piece, redelivered) = cut(level, level.piece(range)?, &one);
+        let (piece, before) = cut(level, level.piece(range)?, &one);
         let amount = piece.amount();
-        let delivery = delivery(level, &piece, ConsumerId::GET, redelivered);
+        let delivery = delivery(level, &piece, ConsumerId::GET, before);
         let taken = piece.positions();
         self.levels[at].assign(taken);
         self.leave_ready(amount, false);
@@ -133,23 +133,32 @@ impl Queue {
     }
 }
 
-/// As much of a piece as the budget allows and as is either all redelivered or not at all.
-fn cut<'a>(level: &Level, mut piece: Piece<'a>, budget: &Budget) -> (Piece<'a>, bool) {
-    piece.n = piece.n.min(budget.records);
-    piece.n = piece.block.fill(piece.records(), u64::from(budget.bytes));
-    let Some(marks) = &level.marks else { return (piece, false) };
-    let (end, redelivered) = marks.redelivered(piece.positions());
-    piece.n = (end - piece.start) as u32;
-    (piece, redelivered)
+/// What happened before to all messages of a piece.
+#[derive(Clone, Copy, Default)]
+struct Before {
+    redelivered: bool,
+    returns: Returns,
 }
 
-fn delivery(level: &Level, piece: &Piece<'_>, consumer: ConsumerId, redelivered: bool) -> Delivery {
+/// As much of a piece as the budget allows and as the same happened to before.
+fn cut<'a>(level: &Level, mut piece: Piece<'a>, budget: &Budget) -> (Piece<'a>, Before) {
+    piece.n = piece.n.min(budget.records);
+    piece.n = piece.block.fill(piece.records(), u64::from(budget.bytes));
+    let Some(marks) = &level.marks else { return (piece, Before::default()) };
+    let (end, redelivered) = marks.redelivered(piece.positions());
+    let (end, returns) = marks.equal_returns(piece.start..end);
+    piece.n = (end - piece.start) as u32;
+    (piece, Before { redelivered, returns })
+}
+
+fn delivery(level: &Level, piece: &Piece<'_>, consumer: ConsumerId, before: Before) -> Delivery {
     Delivery {
         consumer,
         block: piece.block.clone(),
         first: piece.first,
         n: piece.n,
         first_seq: Seq::new(level.priority, piece.start),
-        redelivered,
+        redelivered: before.redelivered,
+        returns: before.returns,
     }
 }

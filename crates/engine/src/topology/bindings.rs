@@ -257,6 +257,12 @@ impl Topology {
         Ok(vhost.has_binding(spec))
     }
 
+    /// Whether a binding exists.
+    #[must_use]
+    pub fn is_bound(&self, spec: &BindingSpec) -> bool {
+        self.vhost(&spec.vhost).is_some_and(|vhost| vhost.has_binding(spec))
+    }
+
     pub(super) fn bind(&mut self, spec: &BindingSpec) -> Result<Outcome, BrokerError> {
         if self.examine_bind(spec)? {
             return Ok(Outcome::Bound { created: false });

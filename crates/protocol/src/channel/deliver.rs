@@ -8,6 +8,7 @@ use leveret_codec::{
 };
 use leveret_engine::{Block, Body, Delivery, QueueId, Record};
 
+use crate::channel::returns::with_returns;
 use crate::channel::unacked::Delivered;
 use crate::channel::{Channel, Consumer};
 use crate::connection::shared::Shared;
@@ -60,6 +61,9 @@ impl Channel {
         delivery: &Delivery,
         out: &mut Output,
     ) -> MessageCounters {
+        if delivery.returns.all > 0 {
+            return self.put_returned(line, delivery, out);
+        }
         let mut counted = MessageCounters::default();
         let mut alike = Alike::default();
         for at in delivery.first..delivery.first + delivery.n {
@@ -69,8 +73,28 @@ impl Channel {
             counted.deliver_bytes += record.body_len() as u64;
             let tag = self.next_delivery_tag;
             if !alike.put(line, tag, redelivered, &record, out) {
-                put_record(line, tag, redelivered, &record, out);
+                put_record(line, tag, redelivered, &record, record.properties(), out);
             }
+            self.next_delivery_tag += 1;
+        }
+        counted
+    }
+
+    /// Messages that say how often they came back.
+    fn put_returned(
+        &mut self,
+        line: &Line<'_>,
+        delivery: &Delivery,
+        out: &mut Output,
+    ) -> MessageCounters {
+        let mut counted = MessageCounters::default();
+        for at in delivery.first..delivery.first + delivery.n {
+            let record = delivery.block.record(at);
+            let redelivered = delivery.redelivered || record.redelivered();
+            counted.redeliver += u64::from(redelivered);
+            counted.deliver_bytes += record.body_len() as u64;
+            let properties = with_returns(record.properties(), delivery.returns);
+            put_record(line, self.next_delivery_tag, redelivered, &record, &properties, out);
             self.next_delivery_tag += 1;
         }
         counted
@@ -83,7 +107,8 @@ impl Channel {
         let (number, frame_max) = (self.key.number, shared.frame_max);
         let line = Line { channel: number, frame_max, consumer_tag: reply.tag.as_bytes() };
         for at in 0..block.len() {
-            put_record(&line, self.next_delivery_tag, false, &block.record(at), out);
+            let record = block.record(at);
+            put_record(&line, self.next_delivery_tag, false, &record, record.properties(), out);
             self.next_delivery_tag += 1;
         }
         let n = u64::from(block.len());
@@ -98,7 +123,8 @@ impl Channel {
         self.next_delivery_tag += 1;
         let left = u32::try_from(got.left).unwrap_or(u32::MAX);
         put_get_ok(out.buf(), number, tag, redelivered, record.address(), left);
-        put_content(number, shared.frame_max, record.properties(), record.body(), out);
+        let properties = with_returns(record.properties(), got.delivery.returns);
+        put_content(number, shared.frame_max, &properties, record.body(), out);
         let (again, bytes) = (u64::from(redelivered), record.body_len() as u64);
         self.count(shared, |counters| {
             counters.redeliver += again;
@@ -158,8 +184,15 @@ pub(crate) struct Got<'a> {
 }
 
 #[inline]
-fn put_record(line: &Line<'_>, tag: u64, redelivered: bool, record: &Record<'_>, out: &mut Output) {
-    let (address, properties) = (record.address(), record.properties());
+fn put_record(
+    line: &Line<'_>,
+    tag: u64,
+    redelivered: bool,
+    record: &Record<'_>,
+    properties: &[u8],
+    out: &mut Output,
+) {
+    let address = record.address();
     match record.body() {
         Body::Inline(body) => put_delivery(
             out.buf(),

@@ -160,7 +160,14 @@ impl Channel {
         let topology = context.broker.topology();
         let access = context.access(&topology);
         topology.authorise_bind(access.user()?, spec)?;
-        let exists = way == Binding::Add && topology.examine_bind(spec)?;
+        let exists = match way {
+            Binding::Add => topology.examine_bind(spec)?,
+            Binding::Remove => false,
+        };
+        // What is not bound is no matter of the queue's owner.
+        if way == Binding::Remove && !topology.is_bound(spec) {
+            return Ok(false);
+        }
         if let Destination::Queue(name) = &spec.destination
             && let Some(queue) = access.find_queue(name)
         {

@@ -187,6 +187,8 @@ impl Channel {
         if message.immediate {
             return Err(ConnectionError::Immediate.into());
         }
+        // What was acked before makes room for it.
+        context.flush_settles();
         self.routes.at_version(context.broker.routing_version());
         let known = self.routes.find(message.address);
         if known.is_none() {

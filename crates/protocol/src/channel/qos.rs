@@ -30,7 +30,7 @@ impl Channel {
             let limit = u32::from(method.prefetch_count);
             match &self.credit {
                 Some(credit) => credit.set_limit(limit),
-                None => self.credit = Some(Arc::new(ChannelCredit::new(limit))),
+                None => self.start_credit(Arc::new(ChannelCredit::new(limit)), context),
             }
             self.credit_changed = true;
         } else {
@@ -38,6 +38,22 @@ impl Channel {
         }
         self.reply(AMQPClass::Basic(basic::AMQPMethod::QosOk(basic::QosOk {})), context);
         Ok(())
+    }
+
+    /// The first limit for the whole channel holds for the consumers that it has as well.
+    fn start_credit<B: Broker>(
+        &mut self,
+        credit: Arc<ChannelCredit>,
+        context: &mut Context<'_, B>,
+    ) {
+        for id in self.consumers.values() {
+            if let Some(consumer) = context.shared.consumers.get(id) {
+                let (queue, consumer) = (consumer.queue, consumer.id);
+                let credit = credit.clone();
+                context.call(self.key, Call::ShareCredit { queue, consumer, credit });
+            }
+        }
+        self.credit = Some(credit);
     }
 
     /// Whether a limit for the whole channel is in force.

@@ -141,8 +141,11 @@ impl<B: Broker> Context<'_, B> {
     }
 
     /// Hands the last run of settles to the node.
+    #[inline]
     pub(crate) fn flush_settles(&mut self) {
-        if let Some((queue, settle)) = self.shared.settling.take() {
+        if self.shared.settling.is_some()
+            && let Some((queue, settle)) = self.shared.settling.take()
+        {
             self.broker.settle(queue, settle);
         }
     }

@@ -437,6 +437,10 @@ impl FakeNode {
                 Answer::Purged(Ok(self.with(queue, |queue, fx| queue.purge(fx)).unwrap_or(0)))
             }
             Call::Counts { queue } => Answer::Counts(self.counts(queue)),
+            Call::ShareCredit { queue, consumer, credit } => {
+                self.with(queue, |queue, _| queue.share_credit(consumer, credit));
+                Answer::Noted
+            }
             Call::Credit { queue, consumer } => {
                 self.with(queue, |queue, fx| queue.credit_changed(consumer, now, fx));
                 Answer::Noted

@@ -6,7 +6,7 @@
 //!   publish: level u8, first position, time, run of records
 //!   ack, purge: how many ranges, each: level u8, first position, length
 //!   drop: range, reason u8
-//!   return: range
+//!   return, requeue: range
 //! ```
 
 #[cfg(test)]
@@ -30,6 +30,8 @@ const ACK: u8 = 2;
 const DROP: u8 = 3;
 const RETURN: u8 = 4;
 const PURGE: u8 = 5;
+/// Came back without a failure; [`RETURN`] is after one.
+const REQUEUE: u8 = 6;
 
 /// As many positions in a row without a message end a publish op: in memory each costs as much as
 /// a small record, and beginning another block costs about this many.
@@ -74,7 +76,7 @@ impl Over {
                 Op::Ack(ranges) => ranges.iter().for_each(|range| over.done(*range)),
                 Op::Purge(ranges) => ranges.iter().for_each(|range| over.done(*range)),
                 Op::Drop { range, .. } => over.done(*range),
-                Op::Return(_) => {}
+                Op::Return { .. } => {}
             }
         }
         over
@@ -165,8 +167,8 @@ impl Writer<'_> {
                 }
             }
             // What was returned and ended later is over, too; rare enough to be written anyway.
-            Op::Return(range) => {
-                self.head(RETURN, logged.index);
+            Op::Return { range, failed } => {
+                self.head(if *failed { RETURN } else { REQUEUE }, logged.index);
                 self.range(*range);
             }
         }
@@ -276,7 +278,8 @@ fn read_op(reader: &mut Reader<'_>, before: &mut Option<u64>) -> Result<(OpIndex
             let reason = reason.ok_or_else(|| reader.damaged("a reason is unknown"))?;
             Op::Drop { range, reason }
         }
-        RETURN => Op::Return(read_range(reader)?),
+        RETURN => Op::Return { range: read_range(reader)?, failed: true },
+        REQUEUE => Op::Return { range: read_range(reader)?, failed: false },
         PURGE => Op::Purge(read_ranges(reader)?.collect::<Result<_, _>>()?),
         _ => return Err(reader.damaged("the kind of an op is unknown")),
     };

@@ -5,6 +5,7 @@ use crate::dead_letter::DeathReason;
 use crate::ids::ConsumerId;
 use crate::queue::Settlement;
 use crate::queue::consumers::{ASSIGN_WINDOW_BYTES, ASSIGN_WINDOW_RECORDS};
+use crate::queue::ops::Returns;
 use crate::settings::{Overflow, QueueSettings};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub(super) struct Message {
     pub(super) expires: Option<u64>,
     pub(super) redelivered: bool,
     pub(super) failed: bool,
-    pub(super) returns: u32,
+    pub(super) returns: Returns,
     /// The op that published it.
     pub(super) op: u64,
     pub(super) state: State,
@@ -328,6 +329,7 @@ impl Model {
 
     fn settle_one(&mut self, id: u64, how: Settlement) {
         let dead_letters = self.settings.dead_letter.is_some();
+        let counts = self.settings.counts_deliveries;
         let limit = self.settings.delivery_limit;
         let at = self.messages.iter().position(|message| message.id == id).unwrap();
         let message = &mut self.messages[at];
@@ -336,8 +338,9 @@ impl Model {
         match how {
             Settlement::Ack => message.state = State::Acked,
             Settlement::Requeue | Settlement::RequeueFailed => {
-                message.returns += u32::from(failed);
-                if failed && limit.is_some_and(|limit| message.returns > limit) {
+                message.returns.all += u32::from(counts);
+                message.returns.failed += u32::from(counts && failed);
+                if counts && failed && limit.is_some_and(|limit| message.returns.failed > limit) {
                     self.die(at, State::OverLimit, DeathReason::DeliveryLimit);
                 } else {
                     message.state = State::Ready;

@@ -4,11 +4,11 @@ mod durable;
 
 use super::disk::Disk;
 use super::model::{Message, Model, ModelConsumer, State};
-use super::support::{Draft, confirmed, number_of, queue, signed_numbers, spec};
+use super::support::{Draft, confirmed, number_of, numbers, queue, signed_numbers, spec};
 use crate::ids::{ConsumerId, Seq, SeqRange};
 use crate::queue::credit::ChannelCredit;
-use crate::queue::effects::{Budget, Effects, Outcome};
-use crate::queue::ops::{Keep, Log, OpIndex, Shown};
+use crate::queue::effects::{Budget, Delivery, Effects, Outcome};
+use crate::queue::ops::{Keep, Log, OpIndex, Returns, Shown};
 use crate::queue::settle::{Settle, Settlement};
 use crate::queue::{Queue, positions};
 use crate::settings::{Overflow, QueueSettings};
@@ -48,6 +48,7 @@ enum Step {
     MaxLength(Option<u64>),
     MayDeliver(bool),
     CreditLimit(u32),
+    ShareCredit(usize),
     Visible,
     Durable,
     /// Everything emitted is written.
@@ -105,6 +106,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => prop_oneof![Just(None), (0u64..10).prop_map(Some)].prop_map(Step::MaxLength),
         1 => any::<bool>().prop_map(Step::MayDeliver),
         1 => (0u32..6).prop_map(Step::CreditLimit),
+        1 => any::<usize>().prop_map(Step::ShareCredit),
         3 => Just(Step::Visible),
         2 => Just(Step::Durable),
         5 => Just(Step::Seal),
@@ -128,10 +130,23 @@ fn settings() -> impl Strategy<Value = QueueSettings> {
         prop_oneof![2 => Just(None), 1 => (0u8..4).prop_map(Some)],
         prop::bool::weighted(0.15),
         any::<bool>(),
-        prop_oneof![3 => Just(None), 1 => (0u32..3).prop_map(Some)],
+        prop_oneof![
+            3 => Just((false, None)),
+            1 => Just((true, None)),
+            2 => (0u32..3).prop_map(|limit| (true, Some(limit))),
+        ],
     )
         .prop_map(
-            |(ttl, max_length, max_bytes, overflow, max_priority, single, dead, limit)| {
+            |(
+                ttl,
+                max_length,
+                max_bytes,
+                overflow,
+                max_priority,
+                single,
+                dead,
+                (counts, limit),
+            )| {
                 QueueSettings {
                     durable: true,
                     message_ttl: ttl,
@@ -141,6 +156,7 @@ fn settings() -> impl Strategy<Value = QueueSettings> {
                     max_priority,
                     single_active_consumer: single,
                     dead_letter: if dead { super::support::dead_letter() } else { None },
+                    counts_deliveries: counts,
                     delivery_limit: limit,
                     ..QueueSettings::default()
                 }
@@ -266,6 +282,7 @@ impl Harness {
                 self.model.credit_limit = *limit;
                 self.credit_freed();
             }
+            Step::ShareCredit(who) => self.share_credit(*who),
             Step::Visible => self.visible(),
             Step::Durable => {
                 let last = self.queue.last_op().unwrap_or_default();
@@ -297,7 +314,7 @@ impl Harness {
                 expires: own.into_iter().chain(all).min(),
                 redelivered: false,
                 failed: false,
-                returns: 0,
+                returns: Returns::default(),
                 op: if self.mode == Mode::Replicated { u64::MAX } else { 0 },
                 state: State::Ready,
             });
@@ -362,6 +379,15 @@ impl Harness {
         self.model.consume(consumer, self.now);
     }
 
+    /// A consumer that has no part in the channel's credit is given one.
+    fn share_credit(&mut self, who: usize) {
+        let there: Vec<_> = self.model.consumers.iter_mut().filter(|c| !c.gone).collect();
+        let n = there.len().max(1);
+        let Some(consumer) = there.into_iter().nth(who % n) else { return };
+        consumer.shares_credit = true;
+        self.queue.share_credit(ConsumerId(consumer.id), self.credit.clone());
+    }
+
     fn take(&mut self, id: u64, records: u32, bytes: u32) {
         let (out, more) = self.take_with_loads(id, Budget { records, bytes });
         let (expected, expected_more) = self.model.take(id, records, bytes, self.now);
@@ -369,6 +395,7 @@ impl Harness {
         let signed = |(id, again): &(u64, bool)| if *again { -(*id as i64) } else { *id as i64 };
         assert_eq!(got, expected.iter().map(signed).collect::<Vec<_>>());
         assert_eq!(more, expected_more);
+        out.iter().for_each(|delivery| self.check_returns(delivery));
         self.note_wakes();
         if more {
             self.awake.insert(id)
@@ -410,10 +437,18 @@ impl Harness {
             got.as_ref().map(|(d, left)| (number_of(&d.block, d.first), d.redelivered, *left)),
             expected.map(|(id, redelivered)| (id, redelivered, ready))
         );
+        got.iter().for_each(|(delivery, _)| self.check_returns(delivery));
         match (got, expected) {
             (Some(_), Some((id, _))) if no_ack => self.model.message(id).state = State::Acked,
             (Some((delivery, _)), Some((id, _))) => self.taken.push((0, delivery.first_seq, id)),
             _ => (),
+        }
+    }
+
+    fn check_returns(&self, delivery: &Delivery) {
+        for number in numbers(delivery) {
+            let message = self.model.messages.iter().find(|message| message.id == number);
+            assert_eq!(message.unwrap().returns, delivery.returns, "of {number}");
         }
     }
 

@@ -5,7 +5,7 @@ use crate::block::{BLOCK_TARGET, Block};
 use crate::ids::{ConsumerId, Seq, SeqRange};
 use crate::queue::Settlement;
 use crate::queue::effects::{Budget, DeleteCause, Effects, Outcome};
-use crate::queue::ops::{Keep, Log, Op, OpIndex, Shown};
+use crate::queue::ops::{Keep, Log, Op, OpIndex, Returns, Shown};
 use crate::settings::{Overflow, QueueSettings};
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -503,14 +503,17 @@ fn nothing_is_handed_out_while_it_may_not() {
 
 #[test]
 fn delivery_limit_dead_letters_what_failed_too_often() {
-    let mut bench = with(|settings| settings.delivery_limit = Some(1));
+    let mut bench = with(|settings| {
+        settings.counts_deliveries = true;
+        settings.delivery_limit = Some(1);
+    });
     bench.publish(1..2);
     assert_eq!(bench.get(), Some(1));
     bench.settle(0, 0, 1, Settlement::Requeue);
     assert_eq!(bench.get(), Some(-1), "a nack is no failure");
     bench.settle(0, 0, 1, Settlement::RequeueFailed);
-    assert_eq!(bench.queue.delivery_counts().count(), 1);
-    assert_eq!(bench.get(), Some(-1));
+    let (delivery, _) = bench.queue.get(bench.now, &mut bench.fx).unwrap();
+    assert_eq!(delivery.returns, Returns { all: 2, failed: 1 });
     bench.settle(0, 0, 1, Settlement::RequeueFailed);
     assert_eq!(bench.deaths(), [(1, "delivery_limit")]);
     assert_eq!((bench.get(), bench.queue.delivery_counts().count()), (None, 0));

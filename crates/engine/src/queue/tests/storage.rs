@@ -6,7 +6,7 @@ use super::support::{ALL, Bench, Draft, batch, dead_letter, drafts, queue, signe
 use crate::ids::{ConsumerId, Seq, SeqRange};
 use crate::queue::checkpoint::{ChunkId, ChunkMeta, read_state};
 use crate::queue::effects::Effects;
-use crate::queue::ops::{DropReason, Keep, Log, Op, OpIndex, Shown};
+use crate::queue::ops::{DropReason, Keep, Log, Op, OpIndex, Returns, Shown};
 use crate::queue::recovery::Recovery;
 use crate::queue::{Queue, Settle, Settlement};
 use crate::settings::QueueSettings;
@@ -252,16 +252,33 @@ fn damaged_checkpoint_brings_messages_back_rather_than_losing_any() {
 
 #[test]
 fn quorum_queue_keeps_delivery_counts_over_a_restart() {
-    let mut durable = Durable::new(|settings| settings.delivery_limit = Some(2));
+    let mut durable = Durable::new(|settings| settings.counts_deliveries = true);
     durable.bench.publish(1..3);
-    assert_eq!(durable.bench.get(), Some(1));
-    durable.bench.settle(0, 0, 1, Settlement::RequeueFailed);
-    durable.checkpoint();
-    assert_eq!(durable.bench.get(), Some(-1));
-    durable.bench.settle(0, 0, 1, Settlement::RequeueFailed);
-    durable.restart();
+    for (how, restarts) in [
+        (Settlement::RequeueFailed, false),
+        (Settlement::Requeue, false),
+        (Settlement::RequeueFailed, true),
+    ] {
+        assert_eq!(durable.bench.get().map(i64::abs), Some(1));
+        durable.bench.settle(0, 0, 1, how);
+        if restarts {
+            durable.restart();
+        } else {
+            durable.checkpoint();
+        }
+    }
     let counts: Vec<_> = durable.bench.queue.delivery_counts().collect();
-    assert_eq!(counts, [(Seq(0), 2)]);
+    assert_eq!(counts, [(Seq(0), Returns { all: 3, failed: 2 })]);
+}
+
+#[test]
+fn checkpoint_of_the_first_version_counts_failed_deliveries_only() {
+    // The last op is 9; priority 0, covered and next 5, no entries, one count: 2 at position 3.
+    let (last, levels) = read_state(&[1, 9, 1, 0, 5, 5, 0, 1, 3, 2]).unwrap();
+    assert_eq!((last, levels.len()), (OpIndex(9), 1));
+    assert_eq!(levels[0].counts, [(3, Returns { all: 2, failed: 2 })]);
+    let more_failed_than_all = [2, 9, 1, 0, 5, 5, 0, 1, 3, 2, 3];
+    assert!(read_state(&more_failed_than_all).is_err());
 }
 
 #[test]
@@ -491,19 +508,23 @@ fn uneven_sizes_are_counted_exactly_again_when_they_are_back() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_a_checkpoint_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
-        let mut versioned = vec![1];
+    fn any_bytes_are_a_checkpoint_or_refused(
+        version in 1u8..3,
+        bytes in prop::collection::vec(any::<u8>(), 0..80),
+    ) {
+        let mut versioned = vec![version];
         versioned.extend_from_slice(&bytes);
         let _ = (read_state(&bytes), read_state(&versioned));
     }
 
     #[test]
     fn recovery_from_anything_does_not_panic(
+        version in 1u8..3,
         state in prop::collection::vec(0u8..6, 0..40),
         chunks in prop::collection::vec((0u64..40, 0u64..60, any::<u8>(), 0u64..3), 0..8),
         acks in prop::collection::vec((0u64..80, 1u32..20), 0..8),
     ) {
-        let mut versioned = vec![1];
+        let mut versioned = vec![version];
         versioned.extend_from_slice(&state);
         let mut recovery = Recovery::default();
         let _ = recovery.checkpoint(&versioned);

@@ -137,7 +137,7 @@ fn read(bytes: &[u8], effect: &mut Effect) {
                 assert_eq!(reason, DropReason::Expired);
                 note_done(range, effect);
             }
-            Op::Return(_) => {}
+            Op::Return { .. } => {}
         }
     }
 }
@@ -262,4 +262,21 @@ fn ack_that_goes_beyond_its_group_is_cut_to_what_was_written_before() {
 fn small_persistent_message_costs_few_bytes_beside_its_record() {
     let bytes = encoded(&[logged(100_000, publish(1 << 20, 1, true), Trace::Log)]);
     assert!(bytes.len() < 24 + 4 + 2 + 4 + 24, "{} bytes", bytes.len());
+}
+
+#[test]
+fn returns_come_back_with_what_they_count() {
+    let range = SeqRange { first: Seq(3), n: 2 };
+    let returned = |failed| Op::Return { range, failed };
+    let ops = [logged(8, returned(false), Trace::Log), logged(9, returned(true), Trace::Chunk)];
+    let bytes = encoded(&ops);
+    let read: Vec<_> = decode_ops(&bytes).map(Result::unwrap).collect();
+    let [
+        (OpIndex(8), Op::Return { range: a, failed: false }),
+        (OpIndex(9), Op::Return { range: b, failed: true }),
+    ] = &read[..]
+    else {
+        panic!("{read:?}")
+    };
+    assert_eq!((*a, *b), (range, range));
 }

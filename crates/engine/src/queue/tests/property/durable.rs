@@ -5,7 +5,7 @@ use crate::ids::ConsumerId;
 use crate::queue::Queue;
 use crate::queue::credit::ChannelCredit;
 use crate::queue::effects::{Budget, Delivery, Effects};
-use crate::queue::ops::{Keep, OpIndex};
+use crate::queue::ops::{Keep, OpIndex, Returns};
 use crate::queue::tests::disk::{Disk, contents, load_all};
 use crate::queue::tests::model::{Message, Model, State};
 use crate::settings::QueueSettings;
@@ -185,10 +185,10 @@ impl Harness {
         assert_eq!(self.mode, Mode::Durable);
     }
 
-    fn mirror_returns(&self, id: u64) -> u32 {
+    fn mirror_returns(&self, id: u64) -> Returns {
         let seq = contents(&self.mirror).into_iter().find(|(_, number, _)| *number == id);
         let counts = self.mirror.delivery_counts();
-        let own = counts.filter(|(at, _)| seq.is_some_and(|(seq, ..)| seq == *at));
-        own.map(|(_, n)| n).sum()
+        let mut own = counts.filter(|(at, _)| seq.is_some_and(|(seq, ..)| seq == *at));
+        own.next().map(|(_, returns)| returns).unwrap_or_default()
     }
 }
