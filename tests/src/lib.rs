@@ -25,6 +25,7 @@ pub mod differential;
 mod management;
 mod memory;
 mod ports;
+pub mod power;
 pub mod proof;
 mod stream;
 mod victim;

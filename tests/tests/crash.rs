@@ -10,7 +10,7 @@ use rand::{Rng, SeedableRng};
 const SERIES: u32 = 5;
 
 /// Places where a broker may end, and how often it passes them in one round at least.
-const PLACES: [(&str, u64); 13] = [
+const PLACES: [(&str, u64); 14] = [
     ("before-write", 60),
     ("after-write", 60),
     ("after-sync", 60),
@@ -19,6 +19,7 @@ const PLACES: [(&str, u64); 13] = [
     ("after-retire", 4),
     ("after-slots", 1),
     ("after-meta", 4),
+    ("marker-drafted", 2),
     ("open-kept", 1),
     ("open-opened", 1),
     ("open-renamed", 1),
@@ -37,7 +38,11 @@ fn plan(rng: &mut StdRng) -> Round {
         let (place, times) = PLACES[rng.random_range(0..PLACES.len())];
         failpoint += &format!(",{place}:{}", rng.random_range(1..=times));
     }
-    Round { environment: vec![("LEVERET_FAILPOINT", failpoint.into())], kill_after }
+    Round {
+        environment: vec![("LEVERET_FAILPOINT", failpoint.into())],
+        kill_after,
+        ..Round::default()
+    }
 }
 
 #[test]

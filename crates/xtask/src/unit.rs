@@ -19,9 +19,11 @@ pub(crate) fn run(checkout: &Checkout, options: &Options) -> anyhow::Result<()> 
         // Documentation examples are left to the second command in both cases.
         &["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]
     };
-    // The black-box tests run the binary, which no test runner builds for them.
+    // The black-box tests run the binary and preload the library, which no test runner builds for them.
     let binary = ["build", "--workspace", "--bin", "leveret"];
     process::show(&mut process::cargo(checkout.root(), &binary))?;
+    let preloaded = ["build", "--package", "leveret-power-loss"];
+    process::show(&mut process::cargo(checkout.root(), &preloaded))?;
     process::show(process::cargo(checkout.root(), runner).args(&options.args))?;
     if options.args.is_empty() {
         process::show(&mut process::cargo(checkout.root(), &["test", "--workspace", "--doc"]))?;

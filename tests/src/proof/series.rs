@@ -1,6 +1,7 @@
 //! A series: rounds on one data folder. Each starts a broker, loads it, waits until it ends or ends it, and lets a second
 //! broker say what is there.
 
+use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -27,7 +28,9 @@ const ROUND: Duration = Duration::from_secs(20);
 #[derive(Clone, Debug, Default)]
 pub struct Round {
     /// The environment of the broker under load.
-    pub environment: Vec<(&'static str, std::ffi::OsString)>,
+    pub environment: Vec<(&'static str, OsString)>,
+    /// The environment of the broker that says what is there.
+    pub checking: Vec<(&'static str, OsString)>,
     /// It is killed when so many messages are confirmed, unless it ends before. No more than it gets are waited for.
     pub kill_after: u64,
 }
@@ -81,7 +84,8 @@ impl Series {
         &self.folder
     }
 
-    /// One round. `between` may do to the folder what it likes once the broker is gone. Answers with how the broker ended.
+    /// One round. `between` may do to the folder what it likes after each of its two brokers. Answers with how the first one
+    /// ended.
     ///
     /// # Errors
     /// What broke.
@@ -98,16 +102,28 @@ impl Series {
         between(&self.folder);
         let counts = self.ledger.counts();
         self.counts = (self.counts.0 + counts.0, self.counts.1 + counts.1);
-        let options = Options { data_dir: Some(self.folder.clone()), ..Options::default() };
-        let broker = Broker::try_launch(&options).map_err(|(status, log)| {
+        let options = Options {
+            data_dir: Some(self.folder.clone()),
+            environment: plan.checking.clone(),
+            ..Options::default()
+        };
+        let refuses = |(status, log): Ended| {
             vec![format!("L3: the broker does not start again ({status}):\n{log}")]
-        })?;
-        // A broker that ended at its first start had no queues yet.
-        set_up(&broker);
+        };
+        let mut broker = Broker::try_launch(&options).map_err(refuses)?;
+        // A broker that ended at its first start had no queues yet. One that refuses what it finds may have accepted a
+        // client before.
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| set_up(&broker))) {
+            if !ends(&mut broker) {
+                std::panic::resume_unwind(panic);
+            }
+            return Err(refuses(end(broker)));
+        }
         let mut broken = Vec::new();
         let found = read_back(&broker, self.seed, &mut broken);
         broken.extend(self.ledger.close_round(found));
         end(broker);
+        between(&self.folder);
         if broken.is_empty() { Ok(ended) } else { Err(broken) }
     }
 

@@ -6,9 +6,10 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Instant;
 
-use crate::{Gcn, MARKER_EVERY, StoreError};
+use crate::{Gcn, MARKER_EVERY, StoreError, failpoint};
 
 const FILE: &str = "durable";
+const DRAFT: &str = "durable.new";
 /// Two places, written in turn, each in a sector of its own: one that is torn leaves the other.
 const PLACES: [u64; 2] = [0, 2048];
 const FILE_BYTES: usize = 4096;
@@ -41,20 +42,17 @@ impl Marker {
 
     /// Opens the marker for writing and makes it say `gcn`.
     pub(crate) fn open(folder: &Path, gcn: Gcn) -> Result<Self, StoreError> {
-        let doing = "opening the durable marker";
-        let mut options = OpenOptions::new();
-        let options = options.read(true).write(true).create(true).truncate(false);
-        let file = options.open(folder.join(FILE)).map_err(|e| StoreError::of_io(doing, &e))?;
-        let len = file.metadata().map_err(|e| StoreError::of_io(doing, &e))?.len();
-        if len != FILE_BYTES as u64 {
-            file.write_all_at(&[0; FILE_BYTES], 0).map_err(|e| StoreError::of_io(doing, &e))?;
+        let path = folder.join(FILE);
+        if !path.metadata().is_ok_and(|found| found.len() == FILE_BYTES as u64) {
+            make(folder, gcn)?;
         }
+        let file = OpenOptions::new().read(true).write(true).open(path);
+        let file = file.map_err(|e| StoreError::of_io("opening the durable marker", &e))?;
         let mut marker = Self { file, said: Gcn(0), turn: 0, last: None };
         // Both places, so that nothing older is left to be believed.
         for _ in PLACES {
             marker.write(gcn)?;
         }
-        super::folder::sync_folder(folder)?;
         Ok(marker)
     }
 
@@ -82,6 +80,24 @@ impl Marker {
         self.said = gcn;
         Ok(())
     }
+}
+
+/// Whole or not at all: a start that finds no marker knows that making the store was cut short, one that finds an empty
+/// marker does not know what is lost.
+fn make(folder: &Path, gcn: Gcn) -> Result<(), StoreError> {
+    let draft = folder.join(DRAFT);
+    let made = || -> std::io::Result<()> {
+        let file = File::create(&draft)?;
+        file.set_len(FILE_BYTES as u64)?;
+        for at in PLACES {
+            file.write_all_at(&entry(gcn), at)?;
+        }
+        file.sync_all()?;
+        failpoint::pass("marker-drafted");
+        std::fs::rename(&draft, folder.join(FILE))
+    };
+    made().map_err(|e| StoreError::of_io("making the durable marker", &e))?;
+    super::folder::sync_folder(folder)
 }
 
 fn entry(gcn: Gcn) -> [u8; ENTRY] {

@@ -21,7 +21,7 @@ const PROTOCOL: &str = "leveret-protocol";
 const SERVER: &str = "leveret-server";
 const STORE: &str = "leveret-store";
 
-const LAYERS: [Layer; 11] = [
+const LAYERS: [Layer; 12] = [
     Layer { package: CODEC, may_use: &[], reason: "bytes and frames know no queue" },
     Layer { package: STORE, may_use: &[], reason: "the store sees slots and bytes, not AMQP" },
     Layer {
@@ -63,6 +63,11 @@ const LAYERS: [Layer; 11] = [
         package: "leveret-tests",
         may_use: &[CODEC, STORE, ENGINE, PROTOCOL, CLUSTER, NODE, MANAGEMENT, SERVER],
         reason: "black-box tests and the simulator may see all that ships",
+    },
+    Layer {
+        package: "leveret-power-loss",
+        may_use: &[],
+        reason: "what stands between a process and the system knows files and nothing else",
     },
     Layer {
         package: "leveret-interop-lapin",

@@ -222,3 +222,20 @@ fn the_marker_follows_when_it_is_quiet() {
     store.sync().expect("nothing new");
     assert_eq!(super::super::Marker::read(&path), Ok(Some(Gcn(5))));
 }
+
+#[test]
+fn a_marker_is_made_whole_or_not_at_all() {
+    let temp = TempFolder::new();
+    let path = temp.join("store");
+    // Stands where the marker is drafted, as a disk that fails would.
+    std::fs::create_dir_all(path.join("durable.new")).unwrap();
+    assert!(RocksStore::open(&path, &options()).is_err());
+    assert!(!path.join("durable").exists());
+    std::fs::remove_dir(path.join("durable.new")).unwrap();
+    // What a draft that was cut short left is of no consequence.
+    std::fs::write(path.join("durable.new"), b"lv").unwrap();
+    let store = open(&path);
+    assert!(store.opened().created);
+    drop(store);
+    assert!(!open(&path).opened().created);
+}
