@@ -29,7 +29,7 @@ const COLLECT_BYTES: u64 = 64 * 1024 * 1024;
 const PAGING_EVERY: Duration = Duration::from_millis(100);
 
 /// What part of the time may go into looking: with very many queues they are looked at less often.
-const PAGING_SHARE: u32 = 50;
+const PAGING_SHARE: u32 = 10;
 
 /// The threads, as long as the broker runs.
 pub(crate) struct Storage {

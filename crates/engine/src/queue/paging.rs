@@ -52,10 +52,8 @@ impl Queue {
         let ahead: &[usize] =
             if self.consumers.is_some() { &[READ_AHEAD + 1, 1] } else { &[READ_AHEAD + 1, 1, 0] };
         for ahead in ahead {
-            for (at, first) in self.may_leave(&assigned, *ahead) {
-                if out.freed + out.leaving + planned >= bytes {
-                    break;
-                }
+            let left = bytes.saturating_sub(out.freed + out.leaving + planned);
+            for (at, first) in self.may_leave(&assigned, *ahead, left) {
                 if to_file.contains(&(at, first)) {
                     continue;
                 }
@@ -90,18 +88,24 @@ impl Queue {
         checkpoint
     }
 
-    /// The slots whose blocks are here and may leave, those first that are needed last.
-    fn may_leave(&self, assigned: &Assigned, ahead: usize) -> Vec<(usize, u64)> {
-        let mut all = Vec::new();
-        for (at, level) in self.levels.iter().enumerate().rev() {
-            let here = level.slots().rev().filter(|slot| slot.block.is_some());
-            let leaving =
-                |slot: &&super::slot::Slot| slot.filed.as_ref().is_none_or(|filed| !filed.leaving);
-            let firsts = here.filter(leaving).map(|slot| slot.first());
-            all.extend(firsts.map(|first| (at, first)));
-        }
+    /// The slots whose blocks are here and may leave, those first that are needed last, until they
+    /// make `bytes` bytes: of a long queue most is away, and what is here is at its end.
+    fn may_leave(&self, assigned: &Assigned, ahead: usize, bytes: usize) -> Vec<(usize, u64)> {
         let near = self.near_head(ahead);
-        all.retain(|slot| !near.contains(slot) && !self.is_assigned(*slot, assigned));
+        let (mut all, mut found) = (Vec::new(), 0);
+        for (at, level) in self.levels.iter().enumerate().rev() {
+            for slot in level.slots().rev().filter(|slot| slot.block.is_some()) {
+                if found >= bytes {
+                    return all;
+                }
+                let leaving = slot.filed.as_ref().is_some_and(|filed| filed.leaving);
+                let key = (at, slot.first());
+                if !leaving && !near.contains(&key) && !self.is_assigned(key, assigned) {
+                    found += slot.memory();
+                    all.push(key);
+                }
+            }
+        }
         all
     }
 

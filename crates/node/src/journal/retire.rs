@@ -171,7 +171,7 @@ impl Node {
         written: &mut Vec<Written>,
         slot: &mut dyn FnMut() -> Result<Slot, StoreError>,
     ) -> Result<(), StoreError> {
-        let mut wanted = self.journal.take_paging().min(PAGED_MAX);
+        let mut wanted = self.journal.take_paging();
         if wanted == 0 {
             return Ok(());
         }
@@ -264,7 +264,10 @@ impl Journal {
         self.paging.load(Ordering::Relaxed) > 0 || self.sweep.load(Ordering::Relaxed)
     }
 
+    /// What this group is to free; the groups behind it free the rest.
     fn take_paging(&self) -> usize {
-        self.paging.swap(0, Ordering::Relaxed)
+        let less = |wanted: usize| Some(wanted.saturating_sub(PAGED_MAX));
+        let wanted = self.paging.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        wanted.unwrap_or_default().min(PAGED_MAX)
     }
 }
