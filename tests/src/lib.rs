@@ -22,6 +22,7 @@ mod call;
 mod client;
 mod clock;
 pub mod differential;
+pub mod http;
 mod management;
 mod memory;
 mod ports;

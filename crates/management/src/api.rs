@@ -73,6 +73,8 @@ fn broker_routes() -> Router<App> {
         .route("/feature-flags/{name}/enable", put(status::enable_feature_flag))
         .route("/deprecated-features", get(status::deprecated_features))
         .route("/deprecated-features/used", get(status::deprecated_features_used))
+        .route("/reset", delete(status::reset))
+        .route("/reset/{name}", delete(status::reset_node))
         .route("/rebalance/queues", post(status::rebalance))
         .route("/login", post(status::login).delete(status::logout))
         .route("/cluster-name", get(node::cluster_name).put(node::put_cluster_name))

@@ -83,7 +83,8 @@ impl Fields {
             Some(Value::Bool(value)) => Ok(*value),
             Some(Value::String(text)) if text == "true" => Ok(true),
             Some(Value::String(text)) if text == "false" => Ok(false),
-            Some(other) => Err(ApiError::bad_request(format!("{key} is not a boolean: {other}"))),
+            Some(Value::String(text)) => Err(ApiError::bad_value("not_boolean", text)),
+            Some(other) => Err(ApiError::bad_value("not_boolean", &other.to_string())),
         }
     }
 

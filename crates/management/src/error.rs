@@ -73,9 +73,11 @@ impl From<BrokerError> for ApiError {
             BrokerError::NotFound(_)
             | BrokerError::NoSuchRecord { .. }
             | BrokerError::VhostNotFound(_) => Self::not_found(),
-            BrokerError::AccessRefused { .. } | BrokerError::TopicAccessRefused { .. } => {
-                Self::not_allowed("Access refused.")
-            }
+            BrokerError::AccessRefused { .. }
+            | BrokerError::TopicAccessRefused { .. }
+            | BrokerError::ReservedName(_)
+            | BrokerError::SystemExchange(_)
+            | BrokerError::DefaultExchange => Self::not_allowed("Access refused."),
             BrokerError::VhostProtected(vhost) => {
                 let reason = format!(
                     "Refusing to delete virtual host '{vhost}' because it is protected from deletion"

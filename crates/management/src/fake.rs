@@ -1,7 +1,7 @@
 //! A broker for the tests of this crate: a real topology, and queues, connections and a process
 //! that are plain values.
 
-use crate::{Client, State, metrics_router, router};
+use crate::{Client, Samples, State, metrics_router, router};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
@@ -35,6 +35,7 @@ pub(crate) struct Fake {
     pub(crate) closed: Mutex<Vec<(ConnectionId, String)>>,
     /// What was published by hand.
     pub(crate) by_hand: Mutex<Vec<HandPublish>>,
+    pub(crate) samples: Arc<Samples>,
 }
 
 impl Fake {
@@ -56,6 +57,7 @@ impl Fake {
             connection_max: Mutex::default(),
             closed: Mutex::default(),
             by_hand: Mutex::default(),
+            samples: Arc::default(),
         })
     }
 
@@ -76,6 +78,7 @@ impl Fake {
             registry: self.clone(),
             node: self.clone(),
             propose: self.clone(),
+            samples: Arc::clone(&self.samples),
             body_bytes_max: 10_000,
             salt: || [7; 4],
         }

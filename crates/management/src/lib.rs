@@ -17,15 +17,19 @@
 mod api;
 mod body;
 mod caller;
+mod counters;
 mod error;
 mod json;
 mod list;
 mod metrics;
+mod samples;
 
 #[cfg(test)]
 mod fake;
 #[cfg(test)]
 mod tests;
+
+pub use samples::{ROUND_EVERY, Samples};
 
 use axum::Router;
 use leveret_engine::auth::SALT_BYTES;
@@ -42,6 +46,8 @@ pub struct State {
     pub node: Arc<dyn NodeView>,
     /// Changes the broker.
     pub propose: Arc<dyn Propose>,
+    /// The last minutes of its counters, which the server adds to every [`ROUND_EVERY`].
+    pub samples: Arc<Samples>,
     /// Bytes of the largest request body; definitions files are the largest.
     pub body_bytes_max: usize,
     /// Draws a random salt for the password of a user.

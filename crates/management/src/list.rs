@@ -2,6 +2,7 @@
 //! all as the query asks.
 
 use crate::error::ApiError;
+use crate::samples::Range;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
@@ -27,6 +28,18 @@ pub(crate) struct ListQuery {
     sort: Option<String>,
     sort_reverse: bool,
     columns: Vec<String>,
+    pub(crate) ranges: Ranges,
+}
+
+/// Which samples a query asks for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ranges {
+    /// Of `messages` and the like.
+    pub(crate) lengths: Option<Range>,
+    /// Of `message_stats`.
+    pub(crate) messages: Option<Range>,
+    /// Of bytes received and sent.
+    pub(crate) data: Option<Range>,
 }
 
 #[derive(Debug)]
@@ -80,6 +93,11 @@ impl ListQuery {
             columns: get("columns")
                 .map(|text| text.split(',').map(str::to_owned).collect())
                 .unwrap_or_default(),
+            ranges: Ranges {
+                lengths: range(get("lengths_age"), get("lengths_incr"))?,
+                messages: range(get("msg_rates_age"), get("msg_rates_incr"))?,
+                data: range(get("data_rates_age"), get("data_rates_incr"))?,
+            },
         })
     }
 
@@ -116,7 +134,7 @@ impl ListQuery {
             "filtered_count": filtered,
             "page": page,
             "page_size": size,
-            "page_count": filtered.div_ceil(size).max(1),
+            "page_count": filtered.div_ceil(size),
             "items": self.reduce(items),
         }))
     }
@@ -163,6 +181,16 @@ fn positive(key: &str, text: &str) -> Result<usize, ApiError> {
         Ok(n) if n > 0 => Ok(n),
         _ => Err(invalid(format!("Invalid {key}: {text}"))),
     }
+}
+
+/// Seconds back and seconds from one sample to the next; no samples unless both are there.
+fn range(age: Option<&str>, step: Option<&str>) -> Result<Option<Range>, ApiError> {
+    let (Some(age), Some(step)) = (age, step) else { return Ok(None) };
+    let ms = |text: &str| match text.parse::<u64>() {
+        Ok(seconds) if seconds > 0 => Ok(seconds.saturating_mul(1000)),
+        _ => Err(ApiError::bad_value("not_integer", text)),
+    };
+    Ok(Some(Range { age_ms: ms(age)?, step_ms: ms(step)? }))
 }
 
 fn name_filter(text: &str, use_regex: bool) -> Result<NameFilter, ApiError> {

@@ -198,7 +198,7 @@ async fn a_queue_shows_what_it_is_and_holds() {
         ("messages", json!(3)),
         ("messages_ready", json!(3)),
         ("messages_unacknowledged", json!(0)),
-        ("message_stats", json!({"publish": 8})),
+        ("message_stats", json!({"publish": 8, "publish_details": {"rate": 0.0}})),
         ("consumer_details", json!([])),
     ] {
         assert_eq!(queue[key], value, "{key}");
@@ -422,7 +422,9 @@ async fn connections_channels_and_consumers_refer_to_one_another() {
     assert_eq!(connection["user_provided_name"], "worker");
     let channel = fake.get("/api/channels/127.0.0.1%3A5555%20-%3E%20127.0.0.1%3A5672%20(1)").await;
     assert_eq!(channel["connection_details"]["name"], name);
-    assert_eq!(channel["message_stats"], json!({"publish": 3}));
+    assert_eq!(channel["message_stats"]["publish"], 3);
+    assert_eq!(channel["message_stats"]["publish_details"], json!({"rate": 0.0}));
+    assert!(channel["message_stats"].get("deliver").is_none(), "nothing was delivered");
     assert_eq!(channel["consumer_details"][0]["consumer_tag"], "ctag");
     let queue = fake.get("/api/queues/%2F/q").await;
     assert_eq!(queue["consumer_details"][0]["channel_details"]["connection_name"], name);

@@ -36,6 +36,23 @@ pub(crate) async fn deadlines(node: Arc<Node>, clock: Arc<Clock>) {
     .await;
 }
 
+/// Adds to the samples from which management makes rates. Runs until it is dropped.
+pub(crate) async fn samples(state: leveret_management::State, clock: Arc<Clock>) {
+    let mut interval = tokio::time::interval(leveret_management::ROUND_EVERY);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let (state, now) = (state.clone(), clock.now());
+        // With many queues it takes some milliseconds, which no connection is to wait for.
+        let round = tokio::task::spawn_blocking(move || {
+            state.samples.take(&*state.registry, now);
+        });
+        if let Err(error) = round.await {
+            warn!(%error, "a round of statistics failed");
+        }
+    }
+}
+
 /// Looks at memory, disk and descriptors and raises or clears the alarms. Runs until it is dropped.
 pub(crate) async fn alarms(node: Arc<Node>, view: Arc<ProcessView>, config: Arc<Config>) {
     let thresholds = view.thresholds();

@@ -6,6 +6,7 @@ use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::json;
 use crate::list::ListQuery;
+use crate::samples::Subject;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use leveret_engine::ConnectionId;
@@ -35,7 +36,7 @@ pub(super) fn details(connection: &ConnectionView) -> Value {
     json!({"name": name(connection), "peer_host": host, "peer_port": port})
 }
 
-fn show(app: &App, connection: &ConnectionView) -> Value {
+fn show(app: &App, connection: &ConnectionView, query: &ListQuery) -> Value {
     let (peer_host, peer_port) = host_and_port(&connection.peer);
     let (host, port) = host_and_port(&connection.local);
     let mut value = json!({
@@ -62,7 +63,21 @@ fn show(app: &App, connection: &ConnectionView) -> Value {
         "recv_oct": connection.received_bytes,
         "send_oct": connection.sent_bytes,
         "recv_cnt": connection.received_frames,
+        "send_cnt": 0,
+        "send_pend": 0,
+        "garbage_collection": {},
+        "reductions": 0,
+        "reductions_details": {"rate": 0.0},
+        "ssl_protocol": "",
+        "ssl_key_exchange": "",
+        "ssl_cipher": "",
+        "ssl_hash": "",
+        "peer_cert_subject": "",
+        "peer_cert_issuer": "",
+        "peer_cert_validity": "",
+        "peer_cert_serial_number": "",
     });
+    stats::put_bytes(app, &mut value, Subject::Connection(connection.id), query);
     if let Some(given) = &connection.user_provided_name {
         value["user_provided_name"] = json!(&**given);
     }
@@ -87,7 +102,7 @@ fn visible(app: &App, caller: &Caller) -> Vec<ConnectionView> {
 }
 
 pub(super) async fn list(State(app): State<App>, caller: Caller, query: ListQuery) -> Answer {
-    query.reply(visible(&app, &caller).iter().map(|c| show(&app, c)).collect())
+    query.reply(visible(&app, &caller).iter().map(|c| show(&app, c, &query)).collect())
 }
 
 pub(super) async fn list_in(
@@ -99,7 +114,7 @@ pub(super) async fn list_in(
     app.look(&caller, &vhost, |_| ())?;
     let connections = visible(&app, &caller);
     let inside = connections.iter().filter(|connection| *connection.vhost == *vhost);
-    query.reply(inside.map(|c| show(&app, c)).collect())
+    query.reply(inside.map(|c| show(&app, c, &query)).collect())
 }
 
 fn find(app: &App, caller: &Caller, wanted: &str) -> Result<ConnectionView, ApiError> {
@@ -118,7 +133,7 @@ pub(super) async fn one(
     query: ListQuery,
 ) -> Answer {
     let connection = find(&app, &caller, &name)?;
-    reply(query.reduce_one(&show(&app, &connection)))
+    reply(query.reduce_one(&show(&app, &connection, &query)))
 }
 
 fn reason(headers: &HeaderMap) -> &str {
@@ -155,7 +170,7 @@ pub(super) async fn of_user(
     }
     let connections = visible(&app, &caller);
     let own = connections.iter().filter(|connection| *connection.user == *user);
-    query.reply(own.map(|connection| show(&app, connection)).collect())
+    query.reply(own.map(|connection| show(&app, connection, &query)).collect())
 }
 
 pub(super) async fn close_of_user(
@@ -179,7 +194,12 @@ fn channel_name(connection: &ConnectionView, number: u16) -> String {
     format!("{} ({number})", name(connection))
 }
 
-fn show_channel(app: &App, connection: &ConnectionView, channel: &ChannelView) -> Value {
+fn show_channel(
+    app: &App,
+    connection: &ConnectionView,
+    channel: &ChannelView,
+    query: &ListQuery,
+) -> Value {
     let mut value = json!({
         "name": channel_name(connection, channel.key.number),
         "number": channel.key.number,
@@ -189,6 +209,11 @@ fn show_channel(app: &App, connection: &ConnectionView, channel: &ChannelView) -
         "user_who_performed_action": &*connection.user,
         "connection_details": details(connection),
         "state": "running",
+        "pending_raft_commands": 0,
+        "cached_segments": 0,
+        "garbage_collection": {},
+        "reductions": 0,
+        "reductions_details": {"rate": 0.0},
         "transactional": channel.transactional,
         "confirm": channel.confirm,
         "consumer_count": channel.consumers,
@@ -199,24 +224,27 @@ fn show_channel(app: &App, connection: &ConnectionView, channel: &ChannelView) -
         "prefetch_count": channel.prefetch,
         "global_prefetch_count": channel.global_prefetch,
     });
-    stats::put(&mut value, stats::of_messages(&channel.stats));
+    let messages = stats::of_messages(app, Subject::Channel(channel.key), &channel.stats, query);
+    stats::put(&mut value, messages);
     value
 }
 
 /// The channels of these connections, in order.
-fn channels_on(app: &App, connections: &[ConnectionView]) -> Vec<Value> {
+fn channels_on(app: &App, connections: &[ConnectionView], query: &ListQuery) -> Vec<Value> {
     let by_id: HashMap<ConnectionId, &ConnectionView> =
         connections.iter().map(|connection| (connection.id, connection)).collect();
     let mut channels = app.registry.channels();
     channels.sort_by_key(|channel| channel.key);
     let shown = channels.iter().filter_map(|channel| {
-        by_id.get(&channel.key.connection).map(|connection| show_channel(app, connection, channel))
+        by_id
+            .get(&channel.key.connection)
+            .map(|connection| show_channel(app, connection, channel, query))
     });
     shown.collect()
 }
 
 pub(super) async fn channels(State(app): State<App>, caller: Caller, query: ListQuery) -> Answer {
-    query.reply(channels_on(&app, &visible(&app, &caller)))
+    query.reply(channels_on(&app, &visible(&app, &caller), &query))
 }
 
 pub(super) async fn channels_in(
@@ -228,7 +256,7 @@ pub(super) async fn channels_in(
     app.look(&caller, &vhost, |_| ())?;
     let mut connections = visible(&app, &caller);
     connections.retain(|connection| *connection.vhost == *vhost);
-    query.reply(channels_on(&app, &connections))
+    query.reply(channels_on(&app, &connections, &query))
 }
 
 pub(super) async fn channels_of(
@@ -238,7 +266,7 @@ pub(super) async fn channels_of(
     query: ListQuery,
 ) -> Answer {
     let connection = find(&app, &caller, &name)?;
-    query.reply(channels_on(&app, &[connection]))
+    query.reply(channels_on(&app, &[connection], &query))
 }
 
 pub(super) async fn channel(
@@ -249,7 +277,7 @@ pub(super) async fn channel(
 ) -> Answer {
     let (connection, _) = wanted.rsplit_once(" (").ok_or_else(ApiError::not_found)?;
     let connection = find(&app, &caller, connection)?;
-    let all = channels_on(&app, std::slice::from_ref(&connection));
+    let all = channels_on(&app, std::slice::from_ref(&connection), &query);
     let mut value = all
         .into_iter()
         .find(|channel| channel["name"] == *wanted)

@@ -78,7 +78,11 @@ pub(super) async fn one(
     query: ListQuery,
 ) -> Answer {
     let exchange = find(&app, &caller, &vhost, &name)?;
-    reply(query.reduce_one(&show(&exchange)))
+    let mut value = show(&exchange);
+    for key in ["incoming", "outgoing"] {
+        value[key] = json!([]);
+    }
+    reply(query.reduce_one(&value))
 }
 
 /// Reads what a body says of an exchange.

@@ -25,6 +25,17 @@ pub(super) fn routes() -> Router<App> {
         .route("/health/checks/node-is-mirror-sync-critical", get(single_node))
         .route("/health/checks/metadata-store/initialized", get(well))
         .route("/health/checks/metadata-store/initialized/with-data", get(well))
+        .route("/health/checks/reached-target-cluster-size", get(in_service))
+        .route("/health/checks/quorum-queues-without-elected-leaders/all-vhosts", get(well))
+        .route(
+            "/health/checks/quorum-queues-without-elected-leaders/all-vhosts/pattern/{pattern}",
+            get(well),
+        )
+        .route("/health/checks/quorum-queues-without-elected-leaders/vhost/{vhost}", get(well))
+        .route(
+            "/health/checks/quorum-queues-without-elected-leaders/vhost/{vhost}/pattern/{pattern}",
+            get(well),
+        )
         .route("/health/checks/is-in-service", get(in_service))
         .route("/health/checks/ready-to-serve-clients", get(ready))
         .route("/health/checks/below-node-connection-limit", get(below_limit))
@@ -98,7 +109,8 @@ async fn alarms(State(app): State<App>, _caller: Caller) -> Answer {
     failed("There are alarms in effect in the cluster", json!({"alarms": alarms}))
 }
 
-async fn port(State(app): State<App>, Path(port): Path<u16>, _caller: Caller) -> Answer {
+async fn port(State(app): State<App>, Path(port): Path<String>, _caller: Caller) -> Answer {
+    let port: u16 = port.parse().map_err(|_| ApiError::bad_request("Invalid port"))?;
     let ports: Vec<u16> = app.node.listeners().iter().map(|listener| listener.port).collect();
     if ports.contains(&port) {
         return reply(json!({"status": "ok", "port": port}));
@@ -115,7 +127,8 @@ async fn protocol(
     let wanted: Vec<&str> = protocols.split(',').map(canonical).collect();
     let is_there = |name: &&str| listeners.iter().any(|listener| *listener.protocol == **name);
     if wanted.iter().any(is_there) {
-        return reply(json!({"status": "ok", "protocols": wanted}));
+        let there: Vec<&str> = listeners.iter().map(|listener| &*listener.protocol).collect();
+        return reply(json!({"status": "ok", "protocols": there}));
     }
     let there: Vec<&str> = listeners.iter().map(|listener| &*listener.protocol).collect();
     failed("No active listener", json!({"missing": wanted, "protocols": there}))

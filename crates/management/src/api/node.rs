@@ -3,8 +3,10 @@
 use super::{Answer, App, no_content, reply, stats};
 use crate::body::Fields;
 use crate::caller::Caller;
+use crate::counters;
 use crate::error::ApiError;
 use crate::list::ListQuery;
+use crate::samples::Subject;
 use axum::extract::{Path, State};
 use leveret_engine::command::Command;
 use leveret_engine::exchange::ExchangeKind;
@@ -13,6 +15,32 @@ use serde_json::{Value, json};
 
 /// What stands where RabbitMQ names its Erlang; tools parse a number from its start.
 const ERLANG_VERSION: &str = "26.2.5";
+
+/// What RabbitMQ counts of Erlang and of files that are not here; dashboards want the fields.
+const ERLANG_COUNTERS: [&str; 22] = [
+    "proc_used",
+    "gc_num",
+    "gc_bytes_reclaimed",
+    "context_switches",
+    "io_read_count",
+    "io_read_bytes",
+    "io_read_avg_time",
+    "io_write_count",
+    "io_write_bytes",
+    "io_write_avg_time",
+    "io_sync_count",
+    "io_sync_avg_time",
+    "io_seek_count",
+    "io_seek_avg_time",
+    "io_reopen_count",
+    "mnesia_ram_tx_count",
+    "mnesia_disk_tx_count",
+    "msg_store_read_count",
+    "msg_store_write_count",
+    "queue_index_write_count",
+    "queue_index_read_count",
+    "queue_index_journal_write_count",
+];
 
 /// The global parameter that renames the cluster.
 const CLUSTER_NAME: &str = "cluster_name";
@@ -32,8 +60,10 @@ pub(super) async fn overview(State(app): State<App>, caller: Caller, query: List
         "product_name": "RabbitMQ",
         "rabbitmq_version": app.node.product_version(),
         "cluster_name": app.node.cluster_name(),
-        "cluster_tags": [],
-        "node_tags": [],
+        "cluster_tags": {},
+        "node_tags": {},
+        "crypto_lib_version": "",
+        "require_definition_json_extension": false,
         "erlang_version": ERLANG_VERSION,
         "erlang_full_version": format!("leveret {}", env!("CARGO_PKG_VERSION")),
         "release_series_support_status": "supported",
@@ -41,8 +71,8 @@ pub(super) async fn overview(State(app): State<App>, caller: Caller, query: List
         "default_queue_type": "classic",
         "is_op_policy_updating_enabled": true,
         "enable_queue_totals": false,
-        "message_stats": stats::of_messages(&totals.messages),
-        "churn_rates": churn(&totals),
+        "message_stats": stats::of_messages(&app, Subject::Node, &totals.messages, &query),
+        "churn_rates": churn(&app, &totals, &query),
         "queue_totals": {
             "messages": totals.ready + totals.unacked,
             "messages_ready": totals.ready,
@@ -57,6 +87,7 @@ pub(super) async fn overview(State(app): State<App>, caller: Caller, query: List
         },
         "statistics_db_event_queue": 0,
     });
+    stats::put_lengths(&app, &mut overview["queue_totals"], Subject::Node, &query);
     if caller.is_monitor() {
         overview["node"] = json!(app.node.name());
         overview["listeners"] = listeners(&*app.node);
@@ -65,16 +96,12 @@ pub(super) async fn overview(State(app): State<App>, caller: Caller, query: List
     reply(query.reduce_one(&overview))
 }
 
-fn churn(totals: &Totals) -> Value {
-    json!({
-        "connection_created": totals.connections_opened,
-        "connection_closed": totals.connections_closed,
-        "channel_created": totals.channels_opened,
-        "channel_closed": totals.channels_closed,
-        "queue_declared": totals.queues_declared,
-        "queue_created": totals.queues_created,
-        "queue_deleted": totals.queues_deleted,
-    })
+fn churn(app: &App, totals: &Totals, query: &ListQuery) -> Value {
+    let values = counters::churn(totals);
+    let fields = counters::CHURN.iter().zip(values);
+    let mut churn = fields.map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+    stats::put_churn(app, &mut churn, query);
+    churn
 }
 
 fn exchange_types() -> Vec<Value> {
@@ -117,6 +144,8 @@ fn contexts(node: &dyn NodeView) -> Value {
                 "path": "/",
                 "ip": &*listener.ip,
                 "port": listener.port.to_string(),
+                "cowboy_opts": "",
+                "ssl_opts": [],
             }))
         })
         .collect()
@@ -124,7 +153,7 @@ fn contexts(node: &dyn NodeView) -> Value {
 
 pub(super) async fn list(State(app): State<App>, caller: Caller, query: ListQuery) -> Answer {
     caller.monitor()?;
-    query.reply(vec![node(&*app.node, &app.registry.totals())])
+    query.reply(vec![node(&app, &query)])
 }
 
 pub(super) async fn one(
@@ -137,7 +166,7 @@ pub(super) async fn one(
     if name != app.node.name() {
         return Err(ApiError::not_found());
     }
-    let mut shown = node(&*app.node, &app.registry.totals());
+    let mut shown = node(&app, &query);
     put_store(&mut shown, &*app.node);
     reply(query.reduce_one(&shown))
 }
@@ -158,10 +187,12 @@ fn put_store(value: &mut Value, node: &dyn NodeView) {
     });
 }
 
-fn node(node: &dyn NodeView, totals: &Totals) -> Value {
+fn node(app: &App, query: &ListQuery) -> Value {
+    let node = &*app.node;
+    let totals = &app.registry.totals();
     let resources = node.resources();
     let alarms = node.alarms();
-    json!({
+    let mut value = json!({
         "name": node.name(),
         "type": "disc",
         "running": true,
@@ -194,14 +225,27 @@ fn node(node: &dyn NodeView, totals: &Totals) -> Value {
         "enabled_plugins": ["rabbitmq_management", "rabbitmq_prometheus"],
         "partitions": [],
         "cluster_links": [],
-        "connection_created": totals.connections_opened,
-        "connection_closed": totals.connections_closed,
-        "channel_created": totals.channels_opened,
-        "channel_closed": totals.channels_closed,
-        "queue_declared": totals.queues_declared,
-        "queue_created": totals.queues_created,
-        "queue_deleted": totals.queues_deleted,
-    })
+        "net_ticktime": 60,
+        "metrics_gc_queue_length": {},
+        "ra_open_file_metrics": {"ra_log_wal": 0, "ra_log_segment_writer": 0},
+        "rabbitmq_version": node.product_version(),
+        "erlang_version": ERLANG_VERSION,
+        "erlang_full_version": format!("leveret {}", env!("CARGO_PKG_VERSION")),
+        "crypto_lib_version": "",
+        "proc_total": 0,
+    });
+    for name in ERLANG_COUNTERS {
+        value[name] = json!(0);
+        value[format!("{name}_details")] = json!({"rate": 0.0});
+    }
+    for name in ["mem_used", "fd_used", "sockets_used", "disk_free"] {
+        value[format!("{name}_details")] = json!({"rate": 0.0});
+    }
+    if let (Some(value), Value::Object(churn)) = (value.as_object_mut(), churn(app, totals, query))
+    {
+        value.extend(churn);
+    }
+    value
 }
 
 pub(super) async fn cluster_name(State(app): State<App>, _caller: Caller) -> Answer {
@@ -224,5 +268,5 @@ pub(super) async fn version(State(app): State<App>) -> String {
 }
 
 pub(super) async fn extensions(_caller: Caller) -> Answer {
-    reply(json!([]))
+    reply(json!([{"javascript": "dispatcher.js"}]))
 }

@@ -4,9 +4,11 @@ use super::exchanges::Conditions;
 use super::{Answer, App, no_content, reply, stats};
 use crate::body::Fields;
 use crate::caller::Caller;
+use crate::counters;
 use crate::error::ApiError;
 use crate::json;
 use crate::list::ListQuery;
+use crate::samples::Subject;
 use axum::extract::{Path, Query, State};
 use leveret_engine::Permission;
 use leveret_engine::auth::Resource;
@@ -19,7 +21,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// A queue as lists show it.
-fn show(app: &App, queue: &QueueMeta) -> Value {
+fn show(app: &App, queue: &QueueMeta, query: &ListQuery) -> Value {
     let figures = app.registry.queue_figures(queue.id);
     let policies = [&queue.policy, &queue.operator_policy].map(Option::as_deref);
     let mut value = json!({
@@ -37,11 +39,24 @@ fn show(app: &App, queue: &QueueMeta) -> Value {
         "effective_policy_definition":
             json::definition(&effective_definition(policies[0], policies[1])),
     });
+    put_constants(&mut value);
     if let Some(figures) = figures {
         put_figures(&mut value, &figures);
-        stats::put(&mut value, stats::of_queue(&figures.stats));
+        let subject = Subject::Queue(queue.id);
+        stats::put_lengths(app, &mut value, subject, query);
+        let messages = counters::queue_messages(&figures);
+        stats::put(&mut value, stats::of_messages(app, subject, &messages, query));
     }
     value
+}
+
+/// What tools read and what says nothing here: there is no Erlang process, and no queue that others own.
+fn put_constants(value: &mut Value) {
+    value["internal"] = json!(false);
+    value["internal_owner"] = json!(false);
+    value["reductions"] = json!(0);
+    value["reductions_details"] = json!({"rate": 0.0});
+    value["storage_version"] = json!(2);
 }
 
 fn put_figures(value: &mut Value, figures: &QueueFigures) {
@@ -75,7 +90,7 @@ pub(super) async fn list(State(app): State<App>, caller: Caller, query: ListQuer
         let visible = topology.vhosts().filter(|vhost| caller.sees(topology, vhost.name()));
         visible.flat_map(|vhost| vhost.queues()).cloned().collect()
     });
-    query.reply(queues.iter().map(|queue| show(&app, queue)).collect())
+    query.reply(queues.iter().map(|queue| show(&app, queue, &query)).collect())
 }
 
 pub(super) async fn list_in(
@@ -87,7 +102,7 @@ pub(super) async fn list_in(
     let queues: Vec<Arc<QueueMeta>> = app.look(&caller, &vhost, |topology| {
         topology.vhost(&vhost).into_iter().flat_map(|v| v.queues()).cloned().collect()
     })?;
-    query.reply(queues.iter().map(|queue| show(&app, queue)).collect())
+    query.reply(queues.iter().map(|queue| show(&app, queue, &query)).collect())
 }
 
 /// A queue that the caller sees.
@@ -110,8 +125,12 @@ pub(super) async fn one(
     query: ListQuery,
 ) -> Answer {
     let queue = find(&app, &caller, &vhost, &name)?;
-    let mut value = show(&app, &queue);
+    let mut value = show(&app, &queue, &query);
     put_owner(&app, &mut value, &queue);
+    for key in ["incoming", "deliveries"] {
+        value[key] = json!([]);
+    }
+    value["garbage_collection"] = json!({});
     value["consumer_details"] =
         super::connections::show_consumers(&app, |consumer| consumer.queue == queue.id).into();
     reply(query.reduce_one(&value))

@@ -230,6 +230,23 @@ pub(super) async fn rebalance(caller: Caller) -> Answer {
     no_content()
 }
 
+/// Forgets the samples; the counters themselves are the broker's and never go down.
+pub(super) async fn reset(State(app): State<App>, caller: Caller) -> Answer {
+    caller.administrator()?;
+    app.samples.reset();
+    no_content()
+}
+
+pub(super) async fn reset_node(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    caller: Caller,
+) -> Answer {
+    caller.administrator()?;
+    known_node(&app, &name)?;
+    reset(State(app), caller).await
+}
+
 pub(super) async fn start_vhost(
     State(app): State<App>,
     Path((vhost, node)): Path<(String, String)>,

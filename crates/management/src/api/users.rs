@@ -6,6 +6,7 @@ use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::list::ListQuery;
 use axum::extract::{Path, State};
+use leveret_engine::BrokerError;
 use leveret_engine::auth::{HashAlgorithm, PasswordHash, User};
 use leveret_engine::command::{Command, UserSpec};
 use serde_json::{Value, json};
@@ -114,7 +115,11 @@ pub(super) async fn bulk_delete(State(app): State<App>, caller: Caller, fields: 
     caller.administrator()?;
     fields.need(&["users"])?;
     for name in fields.words("users")?.unwrap_or_default() {
-        app.propose.propose(Command::DeleteUser { name }).await?;
+        match app.propose.propose(Command::DeleteUser { name }).await {
+            // rabbitmq: whoever is not there is as good as deleted
+            Ok(_) | Err(BrokerError::NoSuchRecord { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     no_content()
 }

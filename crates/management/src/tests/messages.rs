@@ -151,3 +151,24 @@ async fn the_inside_of_a_node_is_shown_in_rabbitmqs_shape() {
         assert_eq!(fake.call(method, path, None).await.status.as_u16(), status, "{path}");
     }
 }
+
+#[tokio::test]
+async fn rates_and_samples_come_from_rounds() {
+    let fake = Fake::new();
+    fake.call("PUT", "/api/queues/%2F/q", Some(json!({}))).await;
+    for (round, n) in [(1, 10), (2, 60)] {
+        fake.fill("q", n, n);
+        fake.samples.take(&*fake, leveret_engine::Timestamp(round * 5000));
+    }
+    let queue = fake.get("/api/queues/%2F/q?msg_rates_age=5&msg_rates_incr=5").await;
+    let stats = &queue["message_stats"];
+    assert_eq!(stats["publish"], 60);
+    assert_eq!(stats["publish_details"]["rate"], 10.0);
+    assert_eq!(stats["publish_details"]["samples"][1], json!({"sample": 10, "timestamp": 5000}));
+    assert_eq!(queue["messages_details"], json!({"rate": 10.0}), "no samples were asked for");
+    let overview = fake.get("/api/overview").await;
+    assert_eq!(overview["queue_totals"]["messages_details"]["rate"], 10.0);
+    fake.call("DELETE", "/api/reset", None).await;
+    let queue = fake.get("/api/queues/%2F/q").await;
+    assert_eq!(queue["message_stats"]["publish_details"]["rate"], 0.0);
+}

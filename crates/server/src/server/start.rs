@@ -112,9 +112,11 @@ impl Server {
             registry: Arc::clone(&node) as Arc<dyn Registry>,
             node: Arc::clone(&view) as _,
             propose: Arc::new(door),
+            samples: Arc::default(),
             body_bytes_max: config.management.max_body_size.0 as usize,
             salt: random,
         };
+        server.others.spawn(timers::samples(state.clone(), Arc::clone(&clock)));
         server.others.spawn(timers::deadlines(Arc::clone(&node), Arc::clone(&clock)));
         let limit = config.resources.message_memory.0 as usize;
         server.others.spawn(storage::paging(Arc::clone(&node), limit));
