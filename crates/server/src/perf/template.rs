@@ -6,6 +6,8 @@ use std::ops::Range;
 
 use bytes::BytesMut;
 use leveret_codec::{PropertiesWriter, body_frame_head, put_body, put_content_header, put_publish};
+use rand::rngs::StdRng;
+use rand::{RngCore as _, SeedableRng as _};
 
 use super::error::PerfError;
 use super::latency::Stamp;
@@ -43,21 +45,22 @@ impl Batch {
     pub(super) fn new(publish: &Publish<'_>, target: usize) -> Result<Self, PerfError> {
         let delivery_mode = publish.persistent.then_some(2);
         let properties = PropertiesWriter { delivery_mode, ..Default::default() }.to_bytes()?;
-        let body = body(publish.size);
+        let mut bodies = Bodies::new(publish.size);
         let mut batch = Self { bytes: BytesMut::new(), starts: vec![0], bodies: Vec::new() };
-        batch.push_round(publish, &properties, &body);
+        batch.push_round(publish, &properties, &mut bodies);
         let round = (batch.bytes.len(), batch.len());
         let rounds = (target / round.0).min(MESSAGES_MAX / round.1).max(1);
         batch.bytes.reserve(round.0 * (rounds - 1));
         for _ in 1..rounds {
-            batch.push_round(publish, &properties, &body);
+            batch.push_round(publish, &properties, &mut bodies);
         }
         Ok(batch)
     }
 
     /// One message for every routing key.
-    fn push_round(&mut self, publish: &Publish<'_>, properties: &[u8], body: &[u8]) {
+    fn push_round(&mut self, publish: &Publish<'_>, properties: &[u8], bodies: &mut Bodies) {
         for key in publish.routing_keys {
+            let body = bodies.next();
             put_publish(&mut self.bytes, publish.channel, &address(publish.exchange, key), false);
             put_content_header(&mut self.bytes, publish.channel, body.len() as u64, properties);
             if body.len() >= STAMP_BYTES {
@@ -114,13 +117,23 @@ pub(super) fn address(exchange: &str, routing_key: &str) -> Vec<u8> {
     parts.iter().flat_map(|part| iter::once(part.len() as u8).chain(part.bytes())).collect()
 }
 
-/// A body without a stamp: text that a person recognises in a dump.
-fn body(size: usize) -> Vec<u8> {
-    let mut body: Vec<u8> = (b'a'..=b'z').cycle().take(size).collect();
-    if size >= STAMP_BYTES {
-        body[..STAMP_BYTES].fill(0);
+/// Bodies without a stamp, each with other bytes that look random: a broker that compresses what it stores has no
+/// easier work than with bodies that are compressed already.
+struct Bodies {
+    random: StdRng,
+    body: Vec<u8>,
+}
+
+impl Bodies {
+    fn new(size: usize) -> Self {
+        Self { random: StdRng::seed_from_u64(0), body: vec![0; size] }
     }
-    body
+
+    fn next(&mut self) -> &[u8] {
+        let from = if self.body.len() >= STAMP_BYTES { STAMP_BYTES } else { 0 };
+        self.random.fill_bytes(&mut self.body[from..]);
+        &self.body
+    }
 }
 
 #[cfg(test)]
@@ -181,6 +194,9 @@ mod tests {
             let got = read_back(&batch);
             assert_eq!(got.len(), batch.len());
             assert_eq!(got.len() % 3, 0);
+            if size > STAMP_BYTES {
+                assert_ne!(got[0].1, got[1].1, "no two bodies are alike");
+            }
             for (i, (key, body)) in got.iter().enumerate() {
                 assert_eq!((key.as_str(), body.len()), (keys[i % 3].as_str(), size));
             }
