@@ -27,6 +27,16 @@ impl Memory {
         self.base_kib
     }
 
+    /// What it occupies now without the program's own file, in KiB: a build for tests has more code in memory
+    /// than what users run.
+    ///
+    /// # Panics
+    /// When the broker is gone.
+    #[must_use]
+    pub fn own_kib(&self) -> u64 {
+        field(self.pid, "RssAnon:")
+    }
+
     /// The present size in KiB.
     #[must_use]
     pub fn now_kib(&self) -> u64 {
