@@ -226,6 +226,11 @@ impl State {
         read(&*self.registry, f)
     }
 
+    /// Refuses the name of another node than this one.
+    fn known_node(&self, name: &str) -> Result<(), ApiError> {
+        if name == self.node.name() { Ok(()) } else { Err(ApiError::not_found()) }
+    }
+
     /// Runs `f` with the topology once the caller is known to see the vhost's objects.
     fn look<R>(
         &self,

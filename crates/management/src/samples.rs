@@ -111,25 +111,22 @@ impl Series {
     }
 }
 
-/// Every object and its values now, at most as many as are sampled.
+/// Every object and its values now, at most as many as are sampled: what is beyond is not looked at.
 fn look(registry: &dyn Registry) -> Vec<(Subject, Box<[u64]>)> {
-    let mut rows = vec![(Subject::Node, counters::of_node(&registry.totals()))];
+    let node = (Subject::Node, counters::of_node(&registry.totals()));
     let mut queues = Vec::new();
     registry.with_topology(&mut |topology| {
-        queues = topology.vhosts().flat_map(|v| v.queues()).map(|queue| queue.id).collect();
+        let all = topology.vhosts().flat_map(|v| v.queues()).map(|queue| queue.id);
+        queues = all.take(OBJECTS_MAX).collect();
     });
-    let queues = queues.into_iter().filter_map(|id| Some((id, registry.queue_figures(id)?)));
-    rows.extend(queues.map(|(id, figures)| (Subject::Queue(id), counters::of_queue(&figures))));
+    let queues = queues.into_iter().filter_map(|id| {
+        Some((Subject::Queue(id), counters::of_queue(&registry.queue_figures(id)?)))
+    });
     let connections = registry.connections().into_iter();
-    rows.extend(connections.map(|connection| {
-        (Subject::Connection(connection.id), counters::of_connection(&connection))
-    }));
+    let connections = connections.map(|c| (Subject::Connection(c.id), counters::of_connection(&c)));
     let channels = registry.channels().into_iter();
-    rows.extend(
-        channels.map(|channel| (Subject::Channel(channel.key), counters::of_channel(&channel))),
-    );
-    rows.truncate(OBJECTS_MAX);
-    rows
+    let channels = channels.map(|c| (Subject::Channel(c.key), counters::of_channel(&c)));
+    [node].into_iter().chain(queues).chain(connections).chain(channels).take(OBJECTS_MAX).collect()
 }
 
 #[cfg(test)]

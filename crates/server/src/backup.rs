@@ -8,7 +8,9 @@
 use crate::data_dir::DataDir;
 use crate::server::{MESSAGES, META};
 use anyhow::Context as _;
-use leveret_store::{CheckReport, MetaError, RocksMeta, RocksStore, StoreError, StoreId, restore};
+use leveret_store::{
+    CheckReport, Draft, MetaError, RocksMeta, RocksStore, StoreError, StoreId, restore,
+};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,10 +29,8 @@ pub(crate) enum BackupError {
     Exists(PathBuf),
     #[error("{} is not an absolute path", .0.display())]
     Relative(PathBuf),
-    #[error("cannot make {}: {source}", path.display())]
-    Io { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
-    Messages(#[from] StoreError),
+    Store(#[from] StoreError),
     #[error(transparent)]
     Meta(#[from] MetaError),
 }
@@ -48,27 +48,10 @@ impl Sources {
         if target.exists() {
             return Err(BackupError::Exists(target.to_owned()));
         }
-        let draft = draft_of(target);
-        let made = self.make(&draft, target);
-        if made.is_err() {
-            // What could not be removed is less than the error that is told.
-            let _gone = fs::remove_dir_all(&draft);
-        }
-        made
-    }
-
-    fn make(&self, draft: &Path, target: &Path) -> Result<u64, BackupError> {
-        let io = |path: &Path| {
-            let path = path.to_owned();
-            move |source| BackupError::Io { path, source }
-        };
-        if draft.exists() {
-            fs::remove_dir_all(draft).map_err(io(draft))?;
-        }
-        fs::create_dir_all(draft).map_err(io(draft))?;
-        let report = self.messages.backup(&draft.join(MESSAGES))?;
-        self.meta.backup(&draft.join(META))?;
-        finish(draft, target).map_err(io(target))?;
+        let draft = Draft::of(target)?;
+        let report = self.messages.backup(&draft.path().join(MESSAGES))?;
+        self.meta.backup(&draft.path().join(META))?;
+        draft.finish()?;
         Ok(report.bytes)
     }
 }
@@ -90,47 +73,20 @@ pub(crate) fn restore_to(from: &Path, target: &Path, id: StoreId) -> anyhow::Res
             there.display()
         );
     }
-    // Metadata last: a directory without it is no broker's, and a broker that finds messages only would remove them.
-    let draft = draft_of(&meta);
     let restored = restore(&from.join(MESSAGES), &messages, id)
         .context("the messages cannot be restored")
         .and_then(|report| {
-            copy(&from.join(META), &draft).context("the metadata cannot be copied")?;
-            finish(&draft, &meta).context("the metadata cannot be put in its place")?;
+            // Metadata last: a directory without it is no broker's, and a broker that finds messages only would
+            // remove them.
+            let copied = Draft::of(&meta).and_then(|draft| {
+                draft.copy_from(&from.join(META))?;
+                draft.finish()
+            });
+            copied.context("the metadata cannot be copied")?;
             Ok(report)
         });
     restored.inspect_err(|_| {
-        for part in [&draft, &messages] {
-            let _gone = fs::remove_dir_all(part);
-        }
+        // That they could not be removed is less than the error that is told.
+        let _gone = fs::remove_dir_all(&messages);
     })
-}
-
-/// Where a directory is put together before it gets its name.
-fn draft_of(target: &Path) -> PathBuf {
-    let mut name = target.file_name().unwrap_or_default().to_owned();
-    name.push(".partial");
-    target.with_file_name(name)
-}
-
-/// Gives the finished directory its name, durably.
-fn finish(draft: &Path, target: &Path) -> std::io::Result<()> {
-    fs::File::open(draft)?.sync_all()?;
-    fs::rename(draft, target)?;
-    match target.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => fs::File::open(parent)?.sync_all(),
-        _ => Ok(()),
-    }
-}
-
-/// Copies the files of a directory, and waits until they are on disk.
-fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let copy = to.join(entry.file_name());
-        fs::copy(entry.path(), &copy)?;
-        fs::File::open(&copy)?.sync_all()?;
-    }
-    Ok(())
 }

@@ -102,9 +102,7 @@ fn refused(error: &BackupError) -> Response {
     warn!(%error, "no backup made");
     let status = match error {
         BackupError::Exists(_) | BackupError::Relative(_) => StatusCode::BAD_REQUEST,
-        BackupError::Io { .. } | BackupError::Messages(_) | BackupError::Meta(_) => {
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
+        BackupError::Store(_) | BackupError::Meta(_) => StatusCode::INTERNAL_SERVER_ERROR,
     };
     let body = serde_json::json!({"error": "no_backup", "reason": error.to_string()});
     (status, Json(body)).into_response()

@@ -47,8 +47,8 @@ pub use meta::RocksMeta;
 pub use meta::{MemoryMeta, MetaError, MetaKey, MetaSnapshot, MetaStore};
 #[cfg(feature = "rocksdb")]
 pub use rocks::{
-    BackupReport, CheckReport, Collected, Damage, Opened, RepairReport, RocksOptions, RocksStore,
-    check_folder, repair, restore,
+    BackupReport, CheckReport, Collected, Damage, Draft, Opened, RepairReport, RocksOptions,
+    RocksStore, check_folder, repair, restore,
 };
 
 use std::time::Duration;

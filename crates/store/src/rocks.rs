@@ -23,6 +23,7 @@ mod chunks;
 mod collect;
 mod columns;
 mod db;
+mod draft;
 mod encode;
 mod folder;
 mod inspect;
@@ -37,6 +38,7 @@ mod window;
 
 pub use backup::{BackupReport, restore};
 pub use collect::Collected;
+pub use draft::Draft;
 pub use inspect::{CheckReport, Damage, check as check_folder};
 pub use open::Opened;
 pub use repair::{RepairReport, repair};

@@ -82,9 +82,7 @@ async fn node(State(app): State<App>, _caller: Caller) -> Answer {
 }
 
 async fn node_named(State(app): State<App>, Path(name): Path<String>, caller: Caller) -> Answer {
-    if name != app.node.name() {
-        return Err(ApiError::not_found());
-    }
+    app.known_node(&name)?;
     node(State(app), caller).await
 }
 
@@ -126,11 +124,10 @@ async fn protocol(
     let listeners = app.node.listeners();
     let wanted: Vec<&str> = protocols.split(',').map(canonical).collect();
     let is_there = |name: &&str| listeners.iter().any(|listener| *listener.protocol == **name);
+    let there: Vec<&str> = listeners.iter().map(|listener| &*listener.protocol).collect();
     if wanted.iter().any(is_there) {
-        let there: Vec<&str> = listeners.iter().map(|listener| &*listener.protocol).collect();
         return reply(json!({"status": "ok", "protocols": there}));
     }
-    let there: Vec<&str> = listeners.iter().map(|listener| &*listener.protocol).collect();
     failed("No active listener", json!({"missing": wanted, "protocols": there}))
 }
 

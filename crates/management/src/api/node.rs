@@ -4,7 +4,6 @@ use super::{Answer, App, no_content, reply, stats};
 use crate::body::Fields;
 use crate::caller::Caller;
 use crate::counters;
-use crate::error::ApiError;
 use crate::list::ListQuery;
 use crate::samples::Subject;
 use axum::extract::{Path, State};
@@ -163,9 +162,7 @@ pub(super) async fn one(
     query: ListQuery,
 ) -> Answer {
     caller.monitor()?;
-    if name != app.node.name() {
-        return Err(ApiError::not_found());
-    }
+    app.known_node(&name)?;
     let mut shown = node(&app, &query);
     put_store(&mut shown, &*app.node);
     reply(query.reduce_one(&shown))

@@ -131,10 +131,6 @@ pub(super) async fn deprecated_features_used(
     query.reply(app.read(used))
 }
 
-fn known_node(app: &App, name: &str) -> Result<(), ApiError> {
-    if name == app.node.name() { Ok(()) } else { Err(ApiError::not_found()) }
-}
-
 /// Bytes by use. What has no counterpart here is 0; what is counted nowhere is `other_system`.
 struct Memory {
     uses: [(&'static str, u64); 25],
@@ -205,7 +201,7 @@ pub(super) async fn memory(
     caller: Caller,
 ) -> Answer {
     caller.monitor()?;
-    known_node(&app, &name)?;
+    app.known_node(&name)?;
     reply(json!({"memory": memory_of(&app)}))
 }
 
@@ -215,7 +211,7 @@ pub(super) async fn memory_relative(
     caller: Caller,
 ) -> Answer {
     caller.monitor()?;
-    known_node(&app, &name)?;
+    app.known_node(&name)?;
     let memory = Memory::of(&app);
     let total = memory.rss.max(1);
     // rabbitmq: what is there at all is at least one part of a hundred
@@ -243,7 +239,7 @@ pub(super) async fn reset_node(
     caller: Caller,
 ) -> Answer {
     caller.administrator()?;
-    known_node(&app, &name)?;
+    app.known_node(&name)?;
     reset(State(app), caller).await
 }
 

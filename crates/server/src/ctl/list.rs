@@ -86,9 +86,9 @@ fn wanted<'a>(given: &'a [String], usual: &[&'a str]) -> Vec<&'a str> {
     if given.is_empty() {
         return usual.to_vec();
     }
-    let known = |name: &'a str| {
-        let all = BINDINGS.iter().chain(CONSUMERS).chain(CHANNELS).filter(|c| usual.contains(c));
-        all.copied().find(|c| c.split_once('=').is_some_and(|(shown, _)| shown == name))
+    let known = |name: &str| {
+        let shown = |column: &&str| column.split_once('=').is_some_and(|(shown, _)| shown == name);
+        usual.iter().copied().find(shown)
     };
     given.iter().map(|name| known(name).unwrap_or(name)).collect()
 }

@@ -1,6 +1,6 @@
 //! A copy of a running store, and a store from such a copy.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use rocksdb::WriteOptions;
@@ -8,6 +8,7 @@ use rocksdb::checkpoint::Checkpoint;
 
 use super::columns::Column;
 use super::db::{Db, Missing, store_error};
+use super::draft::Draft;
 use super::marker::Marker;
 use super::open::open_error;
 use super::{CheckReport, RocksOptions, RocksStore, folder, inspect, mark};
@@ -23,23 +24,19 @@ pub struct BackupReport {
 }
 
 pub(super) fn backup(store: &RocksStore, target: &Path) -> Result<BackupReport, StoreError> {
-    let draft = draft_of(target)?;
+    let draft = Draft::of(target)?;
     store.sync()?;
     let said = Gcn(store.durable.load(Ordering::Acquire));
-    let made = || -> Result<u64, StoreError> {
-        let doing = "making a backup";
-        std::fs::create_dir_all(&draft).map_err(|e| StoreError::of_io(doing, &e))?;
-        // Memory tables are flushed: with a limit for the log this version of RocksDB would copy the
-        // log only.
-        Checkpoint::new(&store.db.db)
-            .and_then(|checkpoint| checkpoint.create_checkpoint(folder::database(&draft)))
-            .map_err(|error| store_error(doing, &error))?;
-        folder::set_identity(&draft, store.id)?;
-        Marker::open(&draft, said)?;
-        finish(&draft, target)?;
-        size_of(&folder::database(target)).map_err(|e| StoreError::of_io(doing, &e))
-    };
-    let bytes = made().inspect_err(|_| discard(&draft))?;
+    let doing = "making a backup";
+    // Memory tables are flushed: with a limit for the log this version of RocksDB would copy the
+    // log only.
+    Checkpoint::new(&store.db.db)
+        .and_then(|checkpoint| checkpoint.create_checkpoint(folder::database(draft.path())))
+        .map_err(|error| store_error(doing, &error))?;
+    folder::set_identity(draft.path(), store.id)?;
+    Marker::open(draft.path(), said)?;
+    draft.finish()?;
+    let bytes = size_of(&folder::database(target)).map_err(|e| StoreError::of_io(doing, &e))?;
     Ok(BackupReport { at_least: said, bytes })
 }
 
@@ -50,7 +47,7 @@ pub(super) fn backup(store: &RocksStore, target: &Path) -> Result<BackupReport, 
 /// `Misuse` when `target` exists; `Locked`, `OtherFormat` and `Damaged` for the backup; the disk's.
 /// Then nothing is left at `target`.
 pub fn restore(backup: &Path, target: &Path, id: StoreId) -> Result<CheckReport, StoreError> {
-    let draft = draft_of(target)?;
+    let draft = Draft::of(target)?;
     if !backup.exists() {
         return Err(StoreError::Misuse("there is no such backup"));
     }
@@ -59,16 +56,11 @@ pub fn restore(backup: &Path, target: &Path, id: StoreId) -> Result<CheckReport,
         return Err(StoreError::Misuse("there is no backup of a store in this folder"));
     }
     let said = Marker::read(backup)?;
-    let made = || -> Result<(), StoreError> {
-        let doing = "restoring a backup";
-        std::fs::create_dir_all(&draft).map_err(|e| StoreError::of_io(doing, &e))?;
-        folder::copy(&folder::database(backup), &folder::database(&draft))?;
-        folder::set_identity(&draft, id)?;
-        rename_store(&draft, id)?;
-        Marker::open(&draft, said.unwrap_or_default())?;
-        finish(&draft, target)
-    };
-    made().inspect_err(|_| discard(&draft))?;
+    folder::copy(&folder::database(backup), &folder::database(draft.path()))?;
+    folder::set_identity(draft.path(), id)?;
+    rename_store(draft.path(), id)?;
+    Marker::open(draft.path(), said.unwrap_or_default())?;
+    draft.finish()?;
     inspect::check(target)
 }
 
@@ -83,38 +75,6 @@ fn rename_store(folder: &Path, id: StoreId) -> Result<(), StoreError> {
     let column = db.handle(Column::Default);
     let put = db.db.put_cf_opt(column, mark::ID, id.0.to_be_bytes(), &durably);
     put.map_err(|error| store_error("restoring a backup", &error))
-}
-
-/// Where a folder is put together before it gets its name; what an earlier try left there goes.
-fn draft_of(target: &Path) -> Result<PathBuf, StoreError> {
-    if target.exists() {
-        return Err(StoreError::Misuse("the target exists"));
-    }
-    let Some(name) = target.file_name() else {
-        return Err(StoreError::Misuse("the target has no name"));
-    };
-    let mut name = name.to_owned();
-    name.push(".partial");
-    let draft = target.with_file_name(name);
-    if draft.exists() {
-        let gone = std::fs::remove_dir_all(&draft);
-        gone.map_err(|e| StoreError::of_io("removing an unfinished copy", &e))?;
-    }
-    Ok(draft)
-}
-
-fn finish(draft: &Path, target: &Path) -> Result<(), StoreError> {
-    folder::sync_folder(draft)?;
-    std::fs::rename(draft, target).map_err(|e| StoreError::of_io("naming the copy", &e))?;
-    match target.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => folder::sync_folder(parent),
-        _ => folder::sync_folder(Path::new(".")),
-    }
-}
-
-/// Removes what an error left; that it could not be removed is less than the error that is told.
-fn discard(draft: &Path) {
-    let _ = std::fs::remove_dir_all(draft);
 }
 
 fn size_of(folder: &Path) -> std::io::Result<u64> {
