@@ -149,11 +149,17 @@ impl Broker {
     /// When it does not start.
     #[must_use]
     pub fn own(options: &Options) -> Option<Self> {
-        if std::env::var_os("LEVERET_TEST_AMQP").is_some() {
+        Self::may_start().then(|| Self::launch(options))
+    }
+
+    /// Whether tests may start brokers of their own; says so where the environment names one that is there already.
+    #[must_use]
+    pub fn may_start() -> bool {
+        let external = std::env::var_os("LEVERET_TEST_AMQP").is_some();
+        if external {
             eprintln!("not run: this test needs a broker of its own");
-            return None;
         }
-        Some(Self::launch(options))
+        !external
     }
 
     fn external() -> Option<Self> {
@@ -286,6 +292,17 @@ impl Broker {
     pub fn is_alive(&mut self) -> bool {
         let process = self.process.as_mut().unwrap_or_else(|| panic!("not our broker"));
         process.child.try_wait().ok().flatten().is_none()
+    }
+
+    /// Ends it as `kill -9` does, and waits until it is gone.
+    ///
+    /// # Panics
+    /// When it is not this test's own, or ends well.
+    #[track_caller]
+    pub fn kill(self) {
+        self.signal(Signal::KILL);
+        let (status, log) = self.wait();
+        assert!(!status.success(), "{log}");
     }
 
     /// Sends it a signal.

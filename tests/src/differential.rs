@@ -22,5 +22,5 @@ mod wire;
 
 pub use answers::Version;
 pub use conformance::{conformance, uncovered};
-pub use runner::{Outcome, Target, play_all, record_all, record_own};
+pub use runner::{Outcome, play_all, record_all, record_own};
 pub use scenario::{Library, LoadError, Scenario};

@@ -4,9 +4,8 @@
 
 mod compare;
 mod differences;
-mod exchange;
 mod mask;
 mod play;
 mod table;
 
-pub use play::{Target, play_all, record_all};
+pub use play::{play_all, record_all};

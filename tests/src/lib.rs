@@ -22,13 +22,16 @@ mod call;
 mod client;
 mod clock;
 pub mod differential;
+mod folder;
 pub mod http;
 mod management;
 mod memory;
 mod ports;
 pub mod power;
 pub mod proof;
+mod request;
 mod stream;
+mod target;
 mod victim;
 
 pub use broker::{Broker, Ended, Options, allow_descriptors, leveret};
@@ -36,9 +39,11 @@ pub use bystander::Bystander;
 pub use call::Call;
 pub use client::{Client, Closed, Event, Login, Message, Outgoing, arguments, text};
 pub use clock::{Deadline, PATIENCE, Stopwatch, eventually, pause};
+pub use folder::Folder;
 pub use management::Management;
 pub use memory::Memory;
 pub use ports::free_address;
+pub use target::Target;
 pub use victim::Victim;
 
 pub use leveret_codec as codec;

@@ -1,14 +1,12 @@
-//! Just enough HTTP to ask the management API for JSON.
+//! The management API, asked as guest.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::clock::PATIENCE;
+use crate::request::Request;
 
 /// The management API of a broker, asked as guest.
 #[derive(Clone, Copy, Debug)]
@@ -22,10 +20,8 @@ impl Management {
     #[must_use]
     #[track_caller]
     pub fn request(&self, verb: &str, path: &str, body: &str) -> (u16, Value) {
-        match self.exchange(verb, path, body) {
-            Ok(text) => parse(&text).unwrap_or_else(|| panic!("{verb} {path} answered {text:?}")),
-            Err(error) => panic!("{verb} {path} on {}: {error}", self.0),
-        }
+        let answered = self.exchange(verb, path, body, PATIENCE);
+        answered.unwrap_or_else(|error| panic!("{error}, on {}", self.0))
     }
 
     /// The JSON at a path.
@@ -51,43 +47,17 @@ impl Management {
         body: &str,
         limit: Duration,
     ) -> std::io::Result<u16> {
-        let text = self.exchange_within(verb, path, body, limit)?;
-        let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
-        status.ok_or_else(|| std::io::Error::other(format!("{verb} {path} answered {text:?}")))
+        let (status, _) = self.exchange(verb, path, body, limit).map_err(std::io::Error::other)?;
+        Ok(status)
     }
 
-    fn exchange(&self, verb: &str, path: &str, body: &str) -> std::io::Result<String> {
-        self.exchange_within(verb, path, body, PATIENCE)
-    }
-
-    fn exchange_within(
+    fn exchange(
         &self,
         verb: &str,
         path: &str,
         body: &str,
         limit: Duration,
-    ) -> std::io::Result<String> {
-        let mut socket = TcpStream::connect_timeout(&self.0, PATIENCE)?;
-        socket.set_read_timeout(Some(limit))?;
-        let login = STANDARD.encode("guest:guest");
-        write!(
-            socket,
-            "{verb} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic {login}\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-            body.len()
-        )?;
-        let mut answer = Vec::new();
-        socket.read_to_end(&mut answer)?;
-        Ok(String::from_utf8_lossy(&answer).into_owned())
+    ) -> Result<(u16, Value), String> {
+        Request { to: self.0, user: "guest:guest", verb, path, body, limit }.send()
     }
-}
-
-/// Status and body of an answer.
-fn parse(text: &str) -> Option<(u16, Value)> {
-    let (head, body) = text.split_once("\r\n\r\n")?;
-    let status = head.split(' ').nth(1)?.parse().ok()?;
-    // Chunk sizes stand on lines of their own around the JSON.
-    let json = body.find(['{', '[']).and_then(|start| body.get(start..));
-    let end = json.and_then(|json| json.rfind(['}', ']']).and_then(|end| json.get(..=end)));
-    Some((status, end.map_or(Some(Value::Null), |json| serde_json::from_str(json).ok())?))
 }

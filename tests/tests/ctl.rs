@@ -1,40 +1,11 @@
 //! `leveret ctl` on a running broker, over the socket in its data directory and over HTTP; backups while it runs.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 use leveret_tests::codec::PropertiesWriter;
-use leveret_tests::{Broker, Client, Options, Outgoing, leveret, queue};
-use rustix::process::Signal;
-
-/// A directory that goes with the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let name = format!("leveret-ctl-{}-{name}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn data(&self) -> PathBuf {
-        self.0.join("data")
-    }
-
-    /// A broker with its data here; `None` where the tests run against one that is there already.
-    fn broker(&self) -> Option<Broker> {
-        Broker::own(&Options { data_dir: Some(self.data()), ..Options::default() })
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use leveret_tests::{Broker, Client, Folder, Options, Outgoing, leveret, queue};
 
 fn run(arguments: &[&str]) -> Output {
     Command::new(leveret()).args(arguments).output().unwrap()
@@ -81,7 +52,7 @@ fn publish(client: &mut Client, queue: &str, count: u64) {
 #[test]
 fn what_rabbitmqctl_changes_and_lists_leveret_ctl_does() {
     let folder = Folder::new("verbs");
-    let Some(broker) = folder.broker() else { return };
+    let Some(broker) = folder.open() else { return };
     let data = folder.data();
     ctl(&data, &["await_startup"]);
     ctl(&data, &["add_user", "anna", "secret"]);
@@ -109,7 +80,7 @@ fn what_rabbitmqctl_changes_and_lists_leveret_ctl_does() {
     ctl(&data, &["change_password", "anna", "changed"]);
     assert!(fails(&["ctl", "--url", &url, "ping"]).contains("user and password"));
     let url = format!("http://anna:changed@{}", broker.management());
-    let file = folder.0.join("definitions.json");
+    let file = folder.path().join("definitions.json");
     let file = file.to_str().unwrap();
     succeeds(&["ctl", "--url", &url, "export_definitions", file]);
     ctl(&data, &["delete_vhost", "shop"]);
@@ -121,7 +92,7 @@ fn what_rabbitmqctl_changes_and_lists_leveret_ctl_does() {
 #[test]
 fn queues_are_listed_purged_and_deleted_and_connections_closed() {
     let folder = Folder::new("queues");
-    let Some(broker) = folder.broker() else { return };
+    let Some(broker) = folder.open() else { return };
     let data = folder.data();
     let mut client = Client::connect(&broker);
     client.confirms(1);
@@ -162,24 +133,23 @@ fn without_a_broker_a_command_says_where_it_looked() {
 #[test]
 fn a_backup_of_a_running_broker_is_restored_with_all_that_was_confirmed() {
     let folder = Folder::new("backup");
-    let Some(broker) = folder.broker() else { return };
+    let Some(broker) = folder.open() else { return };
     let mut client = Client::connect(&broker);
     client.confirms(1);
     client.call(1, durable("kept"));
     publish(&mut client, "kept", 1000);
     ctl(&folder.data(), &["add_user", "anna", "secret"]);
-    let (data, copy) = (folder.data(), folder.0.join("copy"));
+    let (data, copy) = (folder.data(), folder.path().join("copy"));
     let (data, copy) = (data.to_str().unwrap(), copy.to_str().unwrap());
     let said = succeeds(&["backup", "--data-dir", data, "--to", copy]);
     assert!(said.contains("leveret restore --from"), "{said}");
     assert!(fails(&["backup", "--data-dir", data, "--to", copy]).contains("exists"));
     // What comes later is not in it.
     client.call(1, durable("later"));
-    broker.signal(Signal::KILL);
-    let _ended = broker.wait();
+    broker.kill();
 
     assert!(fails(&["restore", "--from", copy, "--data-dir", data]).contains("new directory"));
-    let restored = folder.0.join("restored");
+    let restored = folder.path().join("restored");
     let path = restored.to_str().unwrap();
     succeeds(&["restore", "--from", copy, "--data-dir", path]);
     let broker =

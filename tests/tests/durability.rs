@@ -1,47 +1,12 @@
 //! What was confirmed is there after `kill -9`, and what was done stays done.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::path::PathBuf;
-
 use leveret_tests::codec::PropertiesWriter;
 use leveret_tests::{
-    Broker, Client, FieldTable, Message, Options, Outgoing, PATIENCE, arguments, eventually, queue,
-    text, tx,
+    Broker, Client, FieldTable, Folder, Message, Options, Outgoing, PATIENCE, arguments,
+    eventually, queue, text, tx,
 };
 use rustix::process::Signal;
-
-/// A data folder that outlives its brokers and goes with the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let name = format!("leveret-durability-{}-{name}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let _ = std::fs::remove_dir_all(&path);
-        Self(path)
-    }
-
-    /// A broker on this folder; `None` where the tests run against one that is there already.
-    fn broker(&self, options: Options) -> Option<Broker> {
-        Broker::own(&Options { data_dir: Some(self.0.clone()), ..options })
-    }
-
-    fn open(&self) -> Option<Broker> {
-        self.broker(Options::default())
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-fn kill(broker: Broker) {
-    broker.signal(Signal::KILL);
-    let (status, log) = broker.wait();
-    assert!(!status.success(), "{log}");
-}
 
 fn durable(client: &mut Client, name: &str, table: FieldTable) {
     let declare = queue::Declare {
@@ -101,7 +66,7 @@ fn confirmed_messages_are_there_after_a_kill_whole_and_in_order() {
     durable(&mut client, "kept", FieldTable::default());
     publish(&mut client, "kept", 1..=1_000);
     client.publish_confirmed(1, &Outgoing::number("kept", 9_999));
-    kill(broker);
+    broker.kill();
     let broker = folder.open().unwrap();
     let mut client = Client::connect(&broker);
     // The last one was transient.
@@ -129,7 +94,7 @@ fn what_was_acknowledged_does_not_come_back() {
     }
     // Its confirm says that what came before it on this channel is on disk.
     publish(&mut client, "acked", 301..=301);
-    kill(broker);
+    broker.kill();
     let broker = folder.open().unwrap();
     let mut client = Client::connect(&broker);
     let left = (1..=301).filter(|number| *number > 200 || number % 2 == 0).collect::<Vec<_>>();
@@ -138,7 +103,7 @@ fn what_was_acknowledged_does_not_come_back() {
     // And neither does what was taken after the restart.
     client.confirms(1);
     client.publish_confirmed(1, &persistent("acked", 1, size_of(1)));
-    kill(broker);
+    broker.kill();
     let broker = folder.open().unwrap();
     let mut client = Client::connect(&broker);
     assert_eq!(drain(&mut client, "acked", true), [1]);
@@ -169,7 +134,7 @@ fn a_kill_under_load_loses_nothing_confirmed_and_doubles_nothing() {
             assert!(ack && (multiple || tag == confirmed + 1), "{tag} after {confirmed}");
             confirmed = tag;
         }
-        kill(broker);
+        broker.kill();
         broker = folder.open().unwrap();
         let mut client = Client::connect(&broker);
         let there = u64::from(client.counts(1, "load").0 - expected);
@@ -194,7 +159,7 @@ fn a_committed_transaction_is_on_disk_and_an_open_one_is_not() {
     client.flush_publishes();
     client.call(1, tx::Commit {});
     client.publish(1, &persistent("tx", 101, 8));
-    kill(broker);
+    broker.kill();
     let broker = folder.open().unwrap();
     let mut client = Client::connect(&broker);
     assert_eq!(drain(&mut client, "tx", true), (1..=100).collect::<Vec<_>>());
@@ -210,7 +175,7 @@ fn a_quorum_queue_keeps_transient_messages_too() {
     for number in 1..=10 {
         client.publish_confirmed(1, &Outgoing::number("all", number));
     }
-    kill(broker);
+    broker.kill();
     let broker = folder.open().unwrap();
     let mut client = Client::connect(&broker);
     let numbers = std::iter::from_fn(|| client.get(1, "all", true)).map(|found| found.number());
@@ -231,7 +196,7 @@ fn dead_letters_and_times_to_live_go_on_after_a_restart() {
     ]);
     durable(&mut client, "mortal", table);
     publish(&mut client, "mortal", 1..=20);
-    kill(broker);
+    broker.kill();
     let broker = folder.open().unwrap();
     let mut client = Client::connect(&broker);
     eventually("all have expired into the other queue", PATIENCE, || {
@@ -240,7 +205,7 @@ fn dead_letters_and_times_to_live_go_on_after_a_restart() {
     let message = client.get(1, "dead", true).unwrap();
     assert_eq!(message.number(), 1);
     assert!(String::from_utf8_lossy(&message.properties).contains("x-death"));
-    kill(broker);
+    broker.kill();
     let broker = folder.open().unwrap();
     let mut client = Client::connect(&broker);
     assert_eq!(client.counts(1, "mortal").0, 0);
@@ -297,7 +262,7 @@ fn a_backlog_larger_than_the_memory_for_it_is_delivered_in_order() {
     };
     read(&broker, 1..=1_000);
     client.publish_confirmed(1, &persistent("backlog", MESSAGES + 1, 10_000));
-    kill(broker);
+    broker.kill();
     let broker = folder.broker(options).unwrap();
     let mut client = Client::connect(&broker);
     assert_eq!(u64::from(client.counts(1, "backlog").0), MESSAGES - 999);
@@ -331,7 +296,7 @@ fn quorum_queues_know_after_a_kill_how_often_messages_came_back() {
     // The queue has it back, and what it noted is on disk before what is confirmed later.
     assert_eq!(client.counts(1, "q"), (1, 0));
     client.publish_confirmed(1, &Outgoing::number("q", 2));
-    kill(broker);
+    broker.kill();
     let broker = folder.open().unwrap();
     let mut client = Client::connect(&broker);
     let message = client.get(1, "q", false).unwrap();

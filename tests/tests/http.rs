@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use leveret_tests::Broker;
-use leveret_tests::http::{Target, play_all};
+use leveret_tests::Target;
+use leveret_tests::http::play_all;
 
 #[test]
 fn the_api_answers_as_rabbitmq_did() {

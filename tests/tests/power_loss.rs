@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use leveret_tests::Broker;
 use leveret_tests::power::{Power, Taken};
 use leveret_tests::proof::{Round, Series, rounds, seeds};
 use rand::rngs::StdRng;
@@ -14,14 +15,6 @@ const SERIES: u32 = 5;
 
 /// Small buffers, so that tables are written and files come and go in every round.
 const BUFFERS: &str = "window:262144,buffers:131072";
-
-fn is_external() -> bool {
-    let external = std::env::var_os("LEVERET_TEST_AMQP").is_some();
-    if external {
-        eprintln!("not run: this test needs brokers of its own");
-    }
-    external
-}
 
 /// A series whose folder loses power after its brokers; what broke first, and what the cuts took.
 fn series(name: &str, seed: u64, failpoints: &str) -> (Result<(), String>, Taken) {
@@ -53,7 +46,7 @@ fn series(name: &str, seed: u64, failpoints: &str) -> (Result<(), String>, Taken
 
 #[test]
 fn a_broker_that_leaves_the_sync_out_is_found_out() {
-    if is_external() {
+    if !Broker::may_start() {
         return;
     }
     let failpoints = format!("{BUFFERS},no-sync:1");
@@ -64,7 +57,7 @@ fn a_broker_that_leaves_the_sync_out_is_found_out() {
 
 #[test]
 fn nothing_confirmed_is_lost_when_the_power_fails() {
-    if is_external() {
+    if !Broker::may_start() {
         return;
     }
     let mut taken = Taken::default();

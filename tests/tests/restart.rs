@@ -1,49 +1,12 @@
 //! What is durable and not a message is there again after `kill -9`; what is not, is not.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::path::{Path, PathBuf};
-
 use leveret_tests::codec::amqp::{basic, exchange, queue};
 use leveret_tests::{
-    AMQPValue, Broker, Client, FieldTable, Login, Management, Options, Outgoing, arguments,
-    eventually, text,
+    AMQPValue, Client, FieldTable, Folder, Login, Management, Outgoing, arguments, eventually, text,
 };
 use rustix::process::Signal;
 use serde_json::Value;
-
-/// A data folder that outlives its brokers and goes with the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let name = format!("leveret-restart-{}-{name}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let _ = std::fs::remove_dir_all(&path);
-        Self(path)
-    }
-
-    fn path(&self) -> &Path {
-        &self.0
-    }
-
-    /// A broker on this folder; `None` where the tests run against one that is there already.
-    fn broker(&self) -> Option<Broker> {
-        let options = Options { data_dir: Some(self.path().to_owned()), ..Options::default() };
-        Broker::own(&options)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-fn kill(broker: Broker) {
-    broker.signal(Signal::KILL);
-    let (status, log) = broker.wait();
-    assert!(!status.success(), "{log}");
-}
 
 fn put(http: Management, path: &str, body: &str) {
     let (status, answer) = http.request("PUT", path, body);
@@ -119,7 +82,7 @@ fn delete_queue(client: &mut Client, name: &str) {
 #[test]
 fn what_clients_declared_durable_comes_back_and_the_rest_does_not() {
     let folder = Folder::new("amqp");
-    let Some(broker) = folder.broker() else { return };
+    let Some(broker) = folder.open() else { return };
     let mut client = Client::connect(&broker);
     declare_exchange(&mut client, "kept-x", "topic", "durable");
     declare_exchange(&mut client, "kept-auto-x", "fanout", "durable auto-delete");
@@ -150,9 +113,9 @@ fn what_clients_declared_durable_comes_back_and_the_rest_does_not() {
             ..Default::default()
         },
     );
-    kill(broker);
+    broker.kill();
 
-    let broker = folder.broker().unwrap();
+    let broker = folder.open().unwrap();
     let http = Management(broker.management());
     assert_eq!(names(http, "/api/queues"), ["kept"]);
     assert_eq!(names(http, "/api/exchanges"), ["kept-auto-x", "kept-x"]);
@@ -184,7 +147,7 @@ fn what_clients_declared_durable_comes_back_and_the_rest_does_not() {
 #[test]
 fn an_auto_delete_exchange_that_went_stays_away() {
     let folder = Folder::new("auto-delete");
-    let Some(broker) = folder.broker() else { return };
+    let Some(broker) = folder.open() else { return };
     let mut client = Client::connect(&broker);
     declare_exchange(&mut client, "x", "fanout", "durable auto-delete");
     // The last binding is one that no restart would bring back.
@@ -194,15 +157,15 @@ fn an_auto_delete_exchange_that_went_stays_away() {
     let passive = exchange::Declare { exchange: "x".into(), passive: true, ..Default::default() };
     let refused = client.refused(1, passive);
     assert_eq!(refused.code, 404, "{refused:?}");
-    kill(broker);
-    let broker = folder.broker().unwrap();
+    broker.kill();
+    let broker = folder.open().unwrap();
     assert_eq!(names(Management(broker.management()), "/api/exchanges"), [""; 0]);
 }
 
 #[test]
 fn an_auto_delete_queue_that_went_with_its_consumer_stays_away() {
     let folder = Folder::new("auto-delete-queue");
-    let Some(broker) = folder.broker() else { return };
+    let Some(broker) = folder.open() else { return };
     let http = Management(broker.management());
     let mut client = Client::connect(&broker);
     declare(&mut client, "q", "durable auto-delete", Default::default());
@@ -211,15 +174,15 @@ fn an_auto_delete_queue_that_went_with_its_consumer_stays_away() {
     eventually("the queue goes", leveret_tests::PATIENCE, || {
         (status(http, "/api/queues/%2f/q") == 404).then_some(())
     });
-    kill(broker);
-    let broker = folder.broker().unwrap();
+    broker.kill();
+    let broker = folder.open().unwrap();
     assert_eq!(names(Management(broker.management()), "/api/queues"), [""; 0]);
 }
 
 #[test]
 fn what_people_set_comes_back_and_what_they_deleted_does_not() {
     let folder = Folder::new("http");
-    let Some(broker) = folder.broker() else { return };
+    let Some(broker) = folder.open() else { return };
     let http = Management(broker.management());
     for (path, body) in [
         ("/api/vhosts/kept", r#"{"description":"d","tags":"a,b"}"#),
@@ -264,9 +227,9 @@ fn what_people_set_comes_back_and_what_they_deleted_does_not() {
         value
     };
     let before = shown.map(|path| without_figures(http.get(path)));
-    kill(broker);
+    broker.kill();
 
-    let broker = folder.broker().unwrap();
+    let broker = folder.open().unwrap();
     let http = Management(broker.management());
     assert_eq!(shown.map(|path| without_figures(http.get(path))), before);
     for path in ["/api/vhosts/deleted", "/api/users/deleted", "/api/queues/kept/t"] {
@@ -295,12 +258,12 @@ fn what_people_set_comes_back_and_what_they_deleted_does_not() {
 #[test]
 fn the_default_user_is_made_once() {
     let folder = Folder::new("guest");
-    let Some(broker) = folder.broker() else { return };
+    let Some(broker) = folder.open() else { return };
     let http = Management(broker.management());
     put(http, "/api/users/admin", r#"{"password":"secret","tags":"administrator"}"#);
     delete(http, "/api/users/guest");
-    kill(broker);
-    let broker = folder.broker().unwrap();
+    broker.kill();
+    let broker = folder.open().unwrap();
     assert_eq!(status(Management(broker.management()), "/api/overview"), 401);
 }
 
@@ -309,7 +272,7 @@ fn every_declare_that_was_answered_is_there_however_many_clients_there_are() {
     const CLIENTS: usize = 32;
     const EACH: usize = 20;
     let folder = Folder::new("many");
-    let Some(broker) = folder.broker() else { return };
+    let Some(broker) = folder.open() else { return };
     std::thread::scope(|scope| {
         for n in 0..CLIENTS {
             let broker = &broker;
@@ -325,14 +288,14 @@ fn every_declare_that_was_answered_is_there_however_many_clients_there_are() {
             });
         }
     });
-    kill(broker);
-    let broker = folder.broker().unwrap();
+    broker.kill();
+    let broker = folder.open().unwrap();
     let names = names(Management(broker.management()), "/api/queues");
     assert_eq!(names.len(), CLIENTS * EACH / 2);
     assert!(names.iter().all(|name| name.ends_with(['0', '2', '4', '6', '8'])));
     // And again, from what the first restart left.
-    kill(broker);
-    let broker = folder.broker().unwrap();
+    broker.kill();
+    let broker = folder.open().unwrap();
     let found = self::names(Management(broker.management()), "/api/queues");
     assert_eq!(found, names);
 }
@@ -340,12 +303,12 @@ fn every_declare_that_was_answered_is_there_however_many_clients_there_are() {
 #[test]
 fn a_graceful_end_keeps_the_same() {
     let folder = Folder::new("graceful");
-    let Some(broker) = folder.broker() else { return };
+    let Some(broker) = folder.open() else { return };
     let mut client = Client::connect(&broker);
     declare(&mut client, "kept", "durable", arguments([("x-queue-mode", text("lazy"))]));
     broker.signal(Signal::TERM);
     let (status, log) = broker.wait();
     assert!(status.success(), "{log}");
-    let broker = folder.broker().unwrap();
+    let broker = folder.open().unwrap();
     assert_eq!(names(Management(broker.management()), "/api/queues"), ["kept"]);
 }

@@ -10,12 +10,12 @@
 
 #![expect(clippy::print_stdout, reason = "a development command talks to the person who ran it")]
 
-use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::Path;
 use std::process::ExitCode;
 
+use leveret_tests::Target;
 use leveret_tests::differential::{
-    Library, Outcome, Target, Version, conformance, play_all, record_all, record_own,
+    Library, Outcome, Version, conformance, play_all, record_all, record_own,
 };
 
 /// Where the scenarios lie.
@@ -43,7 +43,7 @@ fn run(arguments: &[String]) -> Result<bool, Box<dyn std::error::Error>> {
     match words.as_slice() {
         ["play", amqp, management, ..] => {
             let patterns = arguments.get(3..).unwrap_or_default();
-            Ok(report(&play_all(&library, target(amqp, management)?, patterns)))
+            Ok(report(&play_all(&library, Target::parse(amqp, management)?, patterns)))
         }
         ["record", version, amqp, management, ..] => {
             let version = match *version {
@@ -52,11 +52,11 @@ fn run(arguments: &[String]) -> Result<bool, Box<dyn std::error::Error>> {
                 other => return Err(format!("`{other}` is neither 3.10 nor 4.3").into()),
             };
             let patterns = arguments.get(4..).unwrap_or_default();
-            let target = target(amqp, management)?;
+            let target = Target::parse(amqp, management)?;
             Ok(report(&record_all(&library, target, version, patterns)))
         }
         ["record-own", amqp, management] => {
-            Ok(report(&record_own(&library, target(amqp, management)?)))
+            Ok(report(&record_own(&library, Target::parse(amqp, management)?)))
         }
         ["doc"] => {
             std::fs::write(PAGE, conformance(&library))?;
@@ -64,14 +64,6 @@ fn run(arguments: &[String]) -> Result<bool, Box<dyn std::error::Error>> {
         }
         other => Err(format!("not a command: {other:?}").into()),
     }
-}
-
-fn target(amqp: &str, management: &str) -> Result<Target, Box<dyn std::error::Error>> {
-    let address = |text: &str| -> Result<SocketAddr, Box<dyn std::error::Error>> {
-        let mut found = text.to_socket_addrs()?;
-        found.next().ok_or_else(|| format!("`{text}` is not HOST:PORT").into())
-    };
-    Ok(Target { amqp: address(amqp)?, management: address(management)? })
 }
 
 /// Prints what went wrong and the count.

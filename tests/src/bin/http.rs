@@ -3,11 +3,11 @@
 
 #![expect(clippy::print_stdout, reason = "a development command talks to the person who ran it")]
 
-use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::Path;
 use std::process::ExitCode;
 
-use leveret_tests::http::{Target, play_all, record_all};
+use leveret_tests::Target;
+use leveret_tests::http::{play_all, record_all};
 
 /// Where the tables lie.
 const TABLES: &str = "tests/http";
@@ -29,12 +29,12 @@ fn run(arguments: &[String]) -> Result<bool, String> {
     let folder = Path::new(TABLES);
     match words.as_slice() {
         ["record", amqp, management] => {
-            let asked = record_all(folder, target(amqp, management)?)?;
+            let asked = record_all(folder, Target::parse(amqp, management)?)?;
             println!("{asked} answers recorded");
             Ok(true)
         }
         ["play", amqp, management] => {
-            let (asked, problems) = play_all(folder, target(amqp, management)?)?;
+            let (asked, problems) = play_all(folder, Target::parse(amqp, management)?)?;
             for problem in &problems {
                 println!("{problem}");
             }
@@ -43,12 +43,4 @@ fn run(arguments: &[String]) -> Result<bool, String> {
         }
         _ => Err("leveret-http record|play AMQP MANAGEMENT".to_owned()),
     }
-}
-
-fn target(amqp: &str, management: &str) -> Result<Target, String> {
-    let address = |text: &str| -> Result<SocketAddr, String> {
-        let mut found = text.to_socket_addrs().map_err(|error| format!("{text}: {error}"))?;
-        found.next().ok_or_else(|| format!("`{text}` is not HOST:PORT"))
-    };
-    Ok(Target { amqp: address(amqp)?, management: address(management)? })
 }

@@ -1,6 +1,5 @@
 //! Many scenarios at the same time against one broker: comparing, or recording.
 
-use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -9,6 +8,7 @@ use super::answers::{Answers, Version};
 use super::play::play;
 use super::scenario::{Library, Scenario, matches};
 use super::stage::Pace;
+use crate::Target;
 
 /// How many scenarios are played at once. Most of them wait most of the time.
 const AT_ONCE: usize = 24;
@@ -28,15 +28,6 @@ const TRYING: Pace = Pace { patience: Duration::from_secs(3), ..PLAYING };
 /// The pace of recording: what comes late is to be seen.
 const RECORDING: Pace =
     Pace { patience: Duration::from_secs(30), quiet: Duration::from_millis(400) };
-
-/// A broker to play against.
-#[derive(Clone, Copy, Debug)]
-pub struct Target {
-    /// Where it speaks AMQP.
-    pub amqp: SocketAddr,
-    /// Where its management API is.
-    pub management: SocketAddr,
-}
 
 /// What became of one scenario.
 #[derive(Clone, Debug)]

@@ -1,6 +1,5 @@
 //! Plays tables against a broker: asks in order, and compares, or writes the answers down.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,11 +7,12 @@ use serde_json::Value;
 
 use super::compare::{Difference, compare};
 use super::differences::Known;
-use super::exchange::Request;
 use super::mask::mask;
 use super::table::{Answer, Ask, Line, Table};
+use crate::Target;
 use crate::client::{Client, Login, Outgoing};
-use crate::clock::{Deadline, pause};
+use crate::clock::{Deadline, PATIENCE, pause};
+use crate::request::Request;
 use leveret_codec::amqp::{basic, queue};
 
 /// The user of the tables, an administrator.
@@ -26,15 +26,6 @@ const EVENTUALLY: Duration = Duration::from_secs(8);
 
 /// How long RabbitMQ's statistics may lag when they are recorded.
 const LAG: Duration = Duration::from_secs(4);
-
-/// A broker.
-#[derive(Clone, Copy, Debug)]
-pub struct Target {
-    /// Where it speaks AMQP.
-    pub amqp: SocketAddr,
-    /// Where it serves the management API.
-    pub management: SocketAddr,
-}
 
 /// Plays all tables of a folder, and answers with how many requests there were and what is wrong.
 ///
@@ -200,8 +191,9 @@ impl Player {
     }
 
     fn send(&self, verb: &str, path: &str, body: &str) -> Result<Answer, String> {
-        let user = &self.user;
-        Request { to: self.target.management, user, verb, path, body }.send()
+        let (to, user, limit) = (self.target.management, &*self.user, PATIENCE);
+        let (status, body) = Request { to, user, verb, path, body, limit }.send()?;
+        Ok(Answer { status, body })
     }
 
     /// What is wrong with the answer to a request, and not known to be.

@@ -1,31 +1,34 @@
-//! One request and its answer over a socket of its own, with HTTP's two ways to end a body.
+//! One HTTP request and its JSON answer over a socket of its own, with HTTP's two ways to end a body. Just enough
+//! to ask the management API.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use super::table::Answer;
 use crate::clock::PATIENCE;
 
 /// What is asked, by whom, of whom.
-pub(super) struct Request<'a> {
-    pub(super) to: SocketAddr,
+pub(crate) struct Request<'a> {
+    pub(crate) to: SocketAddr,
     /// `name:password`; empty for nobody.
-    pub(super) user: &'a str,
-    pub(super) verb: &'a str,
-    pub(super) path: &'a str,
-    pub(super) body: &'a str,
+    pub(crate) user: &'a str,
+    pub(crate) verb: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) body: &'a str,
+    /// How long the answer may take.
+    pub(crate) limit: Duration,
 }
 
 impl Request<'_> {
-    /// Asks.
+    /// Asks; answers with the status and what came with it, `Null` where there is no body.
     ///
     /// # Errors
     /// When there is no answer in time or it is not HTTP.
-    pub(super) fn send(&self) -> Result<Answer, String> {
+    pub(crate) fn send(&self) -> Result<(u16, Value), String> {
         let Self { verb, path, .. } = self;
         let bytes = self.raw().map_err(|error| format!("{verb} {path}: {error}"))?;
         parse(&bytes)
@@ -34,7 +37,7 @@ impl Request<'_> {
 
     fn raw(&self) -> std::io::Result<Vec<u8>> {
         let mut socket = TcpStream::connect_timeout(&self.to, PATIENCE)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_read_timeout(Some(self.limit))?;
         let login = match self.user {
             "" => String::new(),
             user => format!("Authorization: Basic {}\r\n", STANDARD.encode(user)),
@@ -56,7 +59,7 @@ impl Request<'_> {
     }
 }
 
-fn parse(bytes: &[u8]) -> Option<Answer> {
+fn parse(bytes: &[u8]) -> Option<(u16, Value)> {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = String::from_utf8_lossy(bytes.get(..end)?).to_lowercase();
     let rest = bytes.get(end + 4..)?;
@@ -68,7 +71,7 @@ fn parse(bytes: &[u8]) -> Option<Answer> {
         false => serde_json::from_slice(&body)
             .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&body).into_owned())),
     };
-    Some(Answer { status, body })
+    Some((status, body))
 }
 
 fn unchunk(mut rest: &[u8]) -> Option<Vec<u8>> {
@@ -94,9 +97,9 @@ mod tests {
         let plain = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n{\"a\":1}";
         let chunked =
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{\"a\r\n4\r\n\":1}\r\n0\r\n\r\n";
-        let expected = Answer { status: 200, body: serde_json::json!({"a": 1}) };
+        let expected = (200, serde_json::json!({"a": 1}));
         assert_eq!(parse(plain), Some(expected.clone()));
         assert_eq!(parse(chunked), Some(expected));
-        assert_eq!(parse(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap().body, Value::Null);
+        assert_eq!(parse(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap(), (204, Value::Null));
     }
 }
