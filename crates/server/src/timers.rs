@@ -42,14 +42,9 @@ pub(crate) async fn samples(state: leveret_management::State, clock: Arc<Clock>)
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        let (state, now) = (state.clone(), clock.now());
-        // With many queues it takes some milliseconds, which no connection is to wait for.
-        let round = tokio::task::spawn_blocking(move || {
-            state.samples.take(&*state.registry, now);
-        });
-        if let Err(error) = round.await {
-            warn!(%error, "a round of statistics failed");
-        }
+        // With many queues it takes some milliseconds, which no connection is to wait for. Not on a thread of its own:
+        // a round must be over when this task is, since it holds what is closed next.
+        tokio::task::block_in_place(|| state.samples.take(&*state.registry, clock.now()));
     }
 }
 

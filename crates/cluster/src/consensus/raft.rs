@@ -90,13 +90,12 @@ impl RaftConsensus {
     /// [`OpenError`].
     pub fn open(opening: Opening) -> Result<Opened, OpenError> {
         let Opening { store, config, first, now, failed } = opening;
-        let shared = Arc::new(Shared::new(Arc::clone(&store), config));
+        let shared = Arc::new(Shared::new(config));
         let proposals = Arc::new(Proposals::default());
         let (opened, when_opened) = mpsc::sync_channel(1);
         let agent = Agent { shared: Arc::clone(&shared), proposals: Arc::clone(&proposals) };
         let alarm = Alarm(Some(failed));
-        let run =
-            move || agent.run(LogStore::new(store), First { commands: first, now }, &opened, alarm);
+        let run = move || agent.run(store, First { commands: first, now }, &opened, alarm);
         let thread = std::thread::Builder::new()
             .name("leveret-meta".into())
             .spawn(run)
@@ -177,7 +176,7 @@ struct Agent {
 impl Agent {
     fn run(
         &self,
-        log: LogStore,
+        store: Arc<dyn MetaStore>,
         first: First,
         opened: &mpsc::SyncSender<Result<Topology, OpenError>>,
         mut alarm: Alarm,
@@ -186,7 +185,7 @@ impl Agent {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let runtime = runtime.map_err(|error| OpenError::Thread(error.to_string()));
         let started = runtime.and_then(|runtime| {
-            let raft = runtime.block_on(self.start(log, first))?;
+            let raft = runtime.block_on(self.start(store, first))?;
             Ok((runtime, raft))
         });
         let (runtime, raft) = match started {
@@ -214,11 +213,12 @@ impl Agent {
 
     async fn start(
         &self,
-        log: LogStore,
+        store: Arc<dyn MetaStore>,
         first: First,
     ) -> Result<(Raft<Config>, Topology), OpenError> {
+        let log = LogStore::new(Arc::clone(&store));
         let last = log.state().map_err(kept)?.last_log_id.map(|last| last.index);
-        let machine = Machine::open(Arc::clone(&self.shared)).map_err(kept)?;
+        let machine = Machine::open(Arc::clone(&self.shared), store).map_err(kept)?;
         let config = Arc::new(config().validate().map_err(kept)?);
         let raft = Raft::new(ME, config, Alone, log, machine).await.map_err(kept)?;
         if !raft.is_initialized().await.map_err(kept)? {

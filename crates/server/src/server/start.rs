@@ -75,7 +75,7 @@ struct Open {
 }
 
 impl Server {
-    /// Starts a broker. Must be called within a tokio runtime.
+    /// Starts a broker. Must be called within a tokio runtime of several threads.
     ///
     /// # Errors
     /// The first thing that a person must correct; nothing is left running then.

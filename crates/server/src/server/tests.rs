@@ -60,7 +60,7 @@ async fn greet(address: SocketAddr) -> TcpStream {
     stream
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_broker_answers_on_all_its_ports_and_ends() {
     let dir = Dir::new("ports");
     let server = Server::start(config(&dir)).await.unwrap();
@@ -80,7 +80,7 @@ async fn a_broker_answers_on_all_its_ports_and_ends() {
     Server::start(config(&dir)).await.unwrap().shutdown().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_broker_on_the_same_directory_is_refused() {
     let dir = Dir::new("lock");
     let server = Server::start(config(&dir)).await.unwrap();
@@ -89,7 +89,7 @@ async fn a_second_broker_on_the_same_directory_is_refused() {
     server.shutdown().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_is_named_with_its_key() {
     let dir = Dir::new("wrong");
     let mut bad = config(&dir);
@@ -102,7 +102,7 @@ async fn what_is_wrong_is_named_with_its_key() {
     assert_eq!(error, "tls.certfile is not set");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_ipv6_listener_takes_clients() {
     let dir = Dir::new("ipv6");
     if tokio::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await.is_err() {
@@ -122,7 +122,7 @@ async fn an_ipv6_listener_takes_clients() {
     server.shutdown().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_alarm_that_is_on_at_the_start_is_shown() {
     let dir = Dir::new("alarm");
     let mut config = config(&dir);

@@ -28,7 +28,6 @@ const SNAPSHOT_AFTER_BYTES: u64 = 4 << 20;
 
 /// What openraft's state machine and the rest of this folder share.
 pub(super) struct Shared {
-    store: Arc<dyn MetaStore>,
     config: TopologyConfig,
     target: Mutex<Target>,
     /// Whether any command has ever been agreed on.
@@ -59,10 +58,10 @@ enum Refused {
 }
 
 impl Shared {
-    pub(super) fn new(store: Arc<dyn MetaStore>, config: TopologyConfig) -> Self {
+    pub(super) fn new(config: TopologyConfig) -> Self {
         let target = Mutex::new(Target::Reading(Box::new(Topology::new(config.clone()))));
         let (log_bytes, snapshot_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { store, config, target, commanded: AtomicBool::new(false), log_bytes, snapshot_bytes }
+        Self { config, target, commanded: AtomicBool::new(false), log_bytes, snapshot_bytes }
     }
 
     /// The topology that the log has made, once it is read. It is given away.
@@ -148,15 +147,18 @@ impl Shared {
 /// openraft's state machine.
 pub(super) struct Machine {
     shared: Arc<Shared>,
+    /// Not among what is shared: the store is closed when the thread of the agreement ends, whoever still knows
+    /// the agreement.
+    store: Arc<dyn MetaStore>,
     last: Option<Log>,
     members: Stored,
 }
 
 impl Machine {
     /// The machine as the newest snapshot has it.
-    pub(super) fn open(shared: Arc<Shared>) -> Result<Self, Trouble> {
-        let mut machine = Self { shared, last: None, members: Stored::default() };
-        if let Some(snapshot) = machine.shared.store.snapshot()? {
+    pub(super) fn open(shared: Arc<Shared>, store: Arc<dyn MetaStore>) -> Result<Self, Trouble> {
+        let mut machine = Self { shared, store, last: None, members: Stored::default() };
+        if let Some(snapshot) = machine.store.snapshot()? {
             machine.follow(&snapshot_meta(&snapshot)?);
             machine.shared.restore(&snapshot.data)?;
         }
@@ -204,6 +206,7 @@ impl RaftStateMachine<Config> for Machine {
     async fn get_snapshot_builder(&mut self) -> Builder {
         Builder {
             shared: Arc::clone(&self.shared),
+            store: Arc::clone(&self.store),
             commands: Some(self.shared.commands()),
             meta: meta(self.last, self.members.clone()),
         }
@@ -225,7 +228,7 @@ impl RaftStateMachine<Config> for Machine {
         }
         self.shared
             .restore(&data)
-            .and_then(|()| keep(&self.shared, meta, *data))
+            .and_then(|()| keep(&*self.store, meta, *data))
             .map_err(|error| StorageIOError::write_snapshot(signature, error))?;
         self.follow(meta);
         Ok(())
@@ -233,22 +236,23 @@ impl RaftStateMachine<Config> for Machine {
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<Config>>, StorageError> {
         let read = || -> Result<_, Trouble> {
-            let Some(kept) = self.shared.store.snapshot()? else { return Ok(None) };
+            let Some(kept) = self.store.snapshot()? else { return Ok(None) };
             Ok(Some(Snapshot { meta: snapshot_meta(&kept)?, snapshot: Box::new(kept.data) }))
         };
         Ok(read().map_err(|error| StorageIOError::read_snapshot(None, error))?)
     }
 }
 
-fn keep(shared: &Shared, meta: &Meta, data: Vec<u8>) -> Result<(), Trouble> {
+fn keep(store: &dyn MetaStore, meta: &Meta, data: Vec<u8>) -> Result<(), Trouble> {
     let header = snapshot_header(meta.last_log_id, &meta.last_membership)?;
-    shared.store.put_snapshot(&MetaSnapshot { header, data })?;
+    store.put_snapshot(&MetaSnapshot { header, data })?;
     Ok(())
 }
 
 /// A snapshot in the making: of the moment at which it was begun.
 pub(super) struct Builder {
     shared: Arc<Shared>,
+    store: Arc<dyn MetaStore>,
     commands: Option<Result<Vec<Command>, Refused>>,
     meta: Meta,
 }
@@ -263,7 +267,7 @@ impl RaftSnapshotBuilder<Config> for Builder {
             .map_err(Trouble::from)
             .map_err(|error| StorageIOError::write_snapshot(signature(), error))?;
         self.shared.snapshot_bytes.store(data.len() as u64, Ordering::Relaxed);
-        keep(&self.shared, &self.meta, data.clone())
+        keep(&*self.store, &self.meta, data.clone())
             .map_err(|error| StorageIOError::write_snapshot(signature(), error))?;
         Ok(Snapshot { meta: self.meta.clone(), snapshot: Box::new(data) })
     }

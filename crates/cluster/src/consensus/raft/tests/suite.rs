@@ -13,8 +13,8 @@ use crate::consensus::raft::types::{Config, StorageError};
 struct InMemory;
 
 fn both(store: Arc<dyn MetaStore>) -> (LogStore, Machine) {
-    let shared = Arc::new(Shared::new(Arc::clone(&store), TopologyConfig::default()));
-    (LogStore::new(store), Machine::open(shared).unwrap())
+    let shared = Arc::new(Shared::new(TopologyConfig::default()));
+    (LogStore::new(Arc::clone(&store)), Machine::open(shared, store).unwrap())
 }
 
 impl StoreBuilder<Config, LogStore, Machine> for InMemory {
