@@ -205,10 +205,15 @@ impl Broker {
         panic!("leveret found its ports taken {ATTEMPTS} times")
     }
 
-    /// Waits until it accepts clients; `false` when it ended because a port was taken.
+    /// Waits until it accepts clients and serves HTTP, which it opens after AMQP; `false` when it ended because a port
+    /// was taken.
     fn listens(&mut self) -> Result<bool, Ended> {
         let deadline = Deadline::after(LIMIT);
-        while TcpStream::connect_timeout(&self.amqp, Duration::from_secs(1)).is_err() {
+        let (amqp, management) = (self.amqp, self.management);
+        let open = |address: &SocketAddr| {
+            TcpStream::connect_timeout(address, Duration::from_secs(1)).is_ok()
+        };
+        while !open(&amqp) || !management.as_ref().is_none_or(open) {
             let Some(process) = &mut self.process else { return Ok(true) };
             let ended = process.child.try_wait();
             let log = process.log();
