@@ -1,14 +1,17 @@
-//! leveret-cluster: how what is durable and not a message is agreed on, and (with the cluster itself) how queues are mirrored.
+//! leveret-cluster: how what is durable and not a message is agreed on, and how queues are kept on several nodes.
 //!
 //! Every durable change of topology is one [`Command`](leveret_engine::Command) that goes through
 //! [`MetaConsensus`]. It is kept on disk by [`RaftConsensus`], on a node that is alone as in a group, and applied once it is
 //! kept by as many nodes as it takes. What concerns one node alone is applied at once. The caller cannot tell: an answer may always
 //! come later.
 //!
+//! [`replication`] is the pure core of clusters: what nodes agree on besides topology, and the copies of queues. It does no IO.
+//!
 //! *Invariant:* this crate does not speak AMQP.
 #![forbid(unsafe_code)]
 
 mod consensus;
+pub mod replication;
 
 pub use consensus::{
     Done, LocalConsensus, MetaConsensus, OpenError, Opened, Opening, Proposed, RaftConsensus,

@@ -8,11 +8,14 @@ use crate::block::Block;
 use crate::dead_letter::DeathReason;
 use crate::ids::{Seq, SeqRange};
 use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// The number of an op of a queue that keeps a log: 1, 2, 3, ...
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct OpIndex(pub u64);
 
 /// What an ack is about: one range as a rule, and then without an allocation.

@@ -1,0 +1,6 @@
+//! The replication of queues under test: rules one by one, a model that is searched, and a simulator.
+
+mod metadata;
+mod model;
+mod replicas;
+mod support;
