@@ -198,10 +198,15 @@ impl Session {
             return;
         }
         let mut scope = Scope::of(self.handle.id, &mut self.own, now);
-        while self.out.len() < OUTPUT_HIGH
-            && let Some(entry) = self.ready.pop_front()
-        {
-            let bytes = (OUTPUT_HIGH - self.out.len()).min(SHARE_BYTES);
+        // Each once: what is written now is worked on by the client while more is encoded.
+        let share = if self.ready.len() == 1 { OUTPUT_HIGH } else { SHARE_BYTES };
+        for _ in 0..self.ready.len() {
+            let room = OUTPUT_HIGH.saturating_sub(self.out.len());
+            if room == 0 {
+                break;
+            }
+            let Some(entry) = self.ready.pop_front() else { break };
+            let bytes = room.min(share);
             let budget = Budget { records: SHARE_RECORDS, bytes: bytes as u32 };
             let taken = &mut self.deliveries;
             let more = self.node.with_queue(&entry.queue, &mut scope, |queue, fx| {

@@ -19,6 +19,9 @@ pub const ASSIGN_WINDOW_RECORDS: u32 = 2048;
 /// Likewise in bytes of bodies; the last message may exceed it.
 pub const ASSIGN_WINDOW_BYTES: u64 = 1024 * 1024;
 
+/// From this prefetch on a consumer does not take all of it at once.
+const BURST_FROM: u32 = 256;
+
 /// What `basic.consume` asks for.
 #[derive(Clone, Debug)]
 pub struct ConsumerSpec {
@@ -95,6 +98,13 @@ impl Consumer {
         }
         let out = self.assigned_n + self.unacked;
         window.min(u32::from(self.spec.prefetch).saturating_sub(out))
+    }
+
+    /// How many messages it takes at once, if that is limited: with a large prefetch a quarter of it, so that broker and
+    /// client work at the same time and not in turn, one of them waiting for the deliveries, then the other for the acks.
+    pub(super) fn burst(&self) -> Option<u32> {
+        let prefetch = u32::from(self.spec.prefetch);
+        (!self.spec.no_ack && prefetch >= BURST_FROM).then_some(prefetch / 4)
     }
 
     /// How many more bytes it may be assigned; the last message may exceed it.

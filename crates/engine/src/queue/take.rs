@@ -1,7 +1,7 @@
 //! Messages go out: a consumer's connection takes what was assigned, `basic.get` takes one.
 //! Hot path: constant work per block for a consumer alone.
 
-use super::consumers::Consumers;
+use super::consumers::{Consumer, Consumers};
 use super::effects::{Budget, Delivery};
 use super::level::{Level, Piece};
 use super::ops::{AckRanges, Returns};
@@ -21,11 +21,12 @@ impl Queue {
         out: &mut Vec<Delivery>,
         fx: &mut Effects,
     ) -> bool {
-        let Some(key) = self.consumers.as_ref().and_then(|consumers| consumers.key(consumer))
-        else {
-            return false;
-        };
+        let Some(consumers) = &self.consumers else { return false };
+        let Some(key) = consumers.key(consumer) else { return false };
         let mut left = budget;
+        if let Some(burst) = consumers.get(key).and_then(Consumer::burst) {
+            left.records = left.records.min(burst);
+        }
         loop {
             let Some(mut consumers) = self.consumers.take() else { return false };
             self.hand_over(&mut consumers, key, &mut left, out, fx);

@@ -91,6 +91,22 @@ fn prefetch_counts_what_is_out_and_no_ack_consumers_ignore_it() {
 }
 
 #[test]
+fn a_large_prefetch_is_taken_in_quarters() {
+    let mut bench = plain();
+    consume(&mut bench, 1, 400, 0);
+    bench.publish(1..1001);
+    assert_eq!(bench.take_numbers(1), (1..101).collect::<Vec<_>>());
+    let (mut out, now) = (Vec::new(), bench.now);
+    assert!(bench.queue.take(ConsumerId(1), ALL, now, &mut out, &mut bench.fx), "there is more");
+    for _ in 0..2 {
+        bench.take(1);
+    }
+    assert_eq!((bench.ready(), bench.take_numbers(1).len()), (600, 0));
+    bench.settle(1, 0, 150, Settlement::Ack);
+    assert_eq!((bench.take_numbers(1).len(), bench.take_numbers(1).len()), (100, 50));
+}
+
+#[test]
 fn consumers_of_a_channel_share_its_credit_across_queues() {
     let credit = Arc::new(ChannelCredit::new(3));
     let (mut here, mut there) = (plain(), plain());
