@@ -117,6 +117,13 @@ impl Queue {
         checkpoint
     }
 
+    /// Whether a checkpoint that has the ops up to `upto` needs no chunk: nothing that they put here is left. Quick and
+    /// not always sure: `false` may also mean that it takes a longer look.
+    #[must_use]
+    pub fn is_settled(&self, upto: OpIndex) -> bool {
+        self.levels.iter().all(|level| level.needs_ops_from() > upto.0)
+    }
+
     /// How many chunks on disk nothing needs any more; the next checkpoint removes them.
     #[must_use]
     pub fn garbage(&self) -> usize {

@@ -20,7 +20,8 @@ use crate::queues::QueueCell;
 /// never again; a start after a crash reads it. Fits the store's write buffers.
 const WINDOW_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Which part of the window is retired in one group, 4 MiB: a group that rewrites more keeps its publishers waiting.
+/// Which part of the window is retired in one group, 4 MiB: a group that rewrites more keeps its publishers waiting. After as
+/// many bytes it is looked whether the oldest records can go without anything being rewritten.
 const STEP: u64 = 16;
 
 /// The records that are not retired, oldest first.
@@ -29,11 +30,13 @@ pub(super) struct Window {
     bytes: u64,
     /// How many bytes it may have.
     limit: u64,
+    /// How many it had after the last look at what is left of the oldest.
+    looked_at: u64,
 }
 
 impl Default for Window {
     fn default() -> Self {
-        Self { records: VecDeque::new(), bytes: 0, limit: WINDOW_BYTES }
+        Self { records: VecDeque::new(), bytes: 0, limit: WINDOW_BYTES, looked_at: 0 }
     }
 }
 
@@ -56,39 +59,50 @@ impl Window {
         self.records.push_back(Record { gcn, bytes, queues: queues.into() });
     }
 
-    /// The queues of the oldest records and the last of their ops there, if the window is full.
-    fn oldest(&self) -> Vec<(Arc<QueueCell>, OpIndex)> {
-        let mut excess = if self.bytes > self.limit {
-            (self.bytes - self.limit).max(self.limit / STEP)
-        } else {
-            return Vec::new();
-        };
-        let mut last: HashMap<QueueId, (Arc<QueueCell>, OpIndex)> = HashMap::default();
-        for record in &self.records {
-            for (cell, op) in &record.queues {
-                last.insert(cell.id, (Arc::clone(cell), *op));
-            }
-            excess = excess.saturating_sub(record.bytes);
-            if excess == 0 {
-                break;
-            }
+    /// What is to be checkpointed so that the oldest records can go: queues and the last of their ops there. What is left
+    /// of it is written again only if the window is full.
+    fn oldest(&mut self) -> Vec<(Arc<QueueCell>, OpIndex)> {
+        let step = self.limit / STEP;
+        if self.bytes > self.limit {
+            let mut excess = (self.bytes - self.limit).max(step);
+            return last_ops(self.records.iter().take_while(|record| {
+                let more = excess > 0;
+                excess = excess.saturating_sub(record.bytes);
+                more
+            }));
         }
-        last.into_values().collect()
+        if self.bytes < self.looked_at + step {
+            return Vec::new();
+        }
+        self.looked_at = self.bytes;
+        let settled = |(cell, op): &(Arc<QueueCell>, OpIndex)| {
+            cell.place.has_retired(*op) || cell.queue.lock().is_settled(*op)
+        };
+        last_ops(self.records.iter().take_while(|record| record.queues.iter().all(settled)))
     }
 
     /// Forgets the oldest records as far as nobody needs them; the last one of these.
     fn retire(&mut self) -> Option<Gcn> {
         let mut upto = None;
         while let Some(record) = self.records.front()
-            && self.bytes > self.limit - self.limit / STEP
             && record.queues.iter().all(|(cell, op)| cell.place.has_retired(*op))
         {
             upto = Some(record.gcn);
             self.bytes -= record.bytes;
             self.records.pop_front();
         }
+        self.looked_at = self.looked_at.min(self.bytes);
         upto
     }
+}
+
+/// The queues of some records, oldest first, and the last of their ops there.
+fn last_ops<'a>(records: impl Iterator<Item = &'a Record>) -> Vec<(Arc<QueueCell>, OpIndex)> {
+    let mut last: HashMap<QueueId, (Arc<QueueCell>, OpIndex)> = HashMap::default();
+    for (cell, op) in records.flat_map(|record| &record.queues) {
+        last.insert(cell.id, (Arc::clone(cell), *op));
+    }
+    last.into_values().collect()
 }
 
 impl super::Place {

@@ -289,6 +289,27 @@ fn the_window_stays_bounded_and_what_outlives_it_is_kept() {
 }
 
 #[test]
+fn what_is_consumed_soon_is_retired_soon_and_never_written_again() {
+    let bench = Bench::new();
+    for round in 0..30_u32 {
+        let mut body = vec![0; 64 * 1024];
+        body[..4].copy_from_slice(&round.to_be_bytes());
+        bench.publish(std::iter::repeat_n(body, 16), true);
+        bench.commit();
+        while bench.ready().0 > 3 {
+            bench.get(Settlement::Ack);
+        }
+        bench.commit();
+    }
+    let figures = bench.store.figures();
+    assert!(figures.window_bytes < 10 << 20 && figures.chunks == 0, "{figures:?}");
+    let after = bench.crash();
+    assert_eq!(drained(&after), [29, 29, 29]);
+    after.commit();
+    assert_eq!(after.crash().ready(), (0, 0));
+}
+
+#[test]
 fn memory_is_freed_and_messages_come_back_from_disk() {
     for persistent in [true, false] {
         let bench = Bench::new();

@@ -12,6 +12,9 @@ use crate::wire::Damaged;
 use bytes::Bytes;
 use std::ops::Range;
 
+/// How many slots are looked at where a quick answer is wanted.
+const SLOTS_LOOKED_AT: usize = 8;
+
 /// What of a level is on disk, beyond its slots.
 #[derive(Debug, Default)]
 pub(super) struct LevelDisk {
@@ -138,6 +141,17 @@ impl Level {
     pub(in crate::queue) fn first_unfiled(&self) -> Option<&Slot> {
         let only_ops = |slot: &&Slot| slot.filed.is_none() && slot.is_live();
         self.slots.iter().filter(only_ops).find(|slot| slot.kind != Kind::Transient)
+    }
+
+    /// The first op that may have put something here that only the ops have, seen at the first slots alone; 0 if they do
+    /// not tell.
+    pub(in crate::queue) fn needs_ops_from(&self) -> u64 {
+        let lasting = |slot: &&Slot| slot.is_live() && slot.kind != Kind::Transient;
+        match self.slots.iter().take(SLOTS_LOOKED_AT).find(lasting) {
+            Some(slot) if slot.filed.is_none() => slot.first_op,
+            None if self.slots.len() <= SLOTS_LOOKED_AT => u64::MAX,
+            _ => 0,
+        }
     }
 
     /// Slots in chunks of which a restart does not bring back everything.
