@@ -65,7 +65,7 @@ fn take_message(splitter: Splitter, stream: &[u8]) -> usize {
     let Ok(header) = decode_content_header(header.payload) else { return 0 };
     let Ok(summary) = leveret_codec::Properties::new(header.properties).summary() else { return 0 };
     let Ok(Some((body, _))) = splitter.split(&rest[used..]) else { return 0 };
-    black_box((publish, summary.delivery_mode, body.payload.len())).2
+    black_box((publish, summary.is_persistent(), body.payload.len())).2
 }
 
 fn decoding() {

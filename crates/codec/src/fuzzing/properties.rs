@@ -48,8 +48,8 @@ fn collect(from: Properties<'_>) -> PropertiesWriter<'_> {
 
 fn agree(summary: &Summary<'_>, all: &PropertiesWriter<'_>) {
     assert_eq!(summary.headers.map(crate::TableView::as_bytes), all.headers);
-    assert_eq!(summary.delivery_mode, all.delivery_mode);
-    assert_eq!(summary.priority, all.priority);
+    assert_eq!(summary.is_persistent(), all.delivery_mode == Some(2));
+    assert_eq!(summary.priority(), all.priority.unwrap_or(0));
     assert_eq!(summary.reply_to, all.reply_to);
     assert_eq!(summary.expiration, all.expiration);
     assert_eq!(summary.user_id, all.user_id);

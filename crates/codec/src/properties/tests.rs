@@ -44,13 +44,13 @@ fn all_properties_are_read_back() {
     assert_eq!(view.cluster_id(), Some(&b""[..]));
     let summary = Summary {
         headers: Some(TableView::new(HEADERS)),
-        delivery_mode: Some(2),
-        priority: Some(7),
         reply_to: Some(b"reply"),
         expiration: Some(b"60000"),
         user_id: Some(b"guest"),
+        ..Summary::with_modes(2, 7)
     };
     assert_eq!(view.summary(), Ok(summary));
+    assert_eq!((summary.is_persistent(), summary.priority()), (true, 7));
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn damage_within_headers_is_found() {
 #[test]
 fn unused_flag_bits_are_ignored_and_kept() {
     let bytes = b"\x10\x03\x02";
-    assert_eq!(Properties::new(bytes).summary().map(|s| s.delivery_mode), Ok(Some(2)));
+    assert_eq!(Properties::new(bytes).summary().map(|s| s.is_persistent()), Ok(true));
     let mut out = Vec::new();
     let changes = PropertyChanges { expiration: Change::Set(b"5"), ..Default::default() };
     assert_eq!(rewrite(bytes, &changes, &mut out), Ok(()));

@@ -49,7 +49,9 @@ impl Node {
         let mut batch = Batch::default();
         // Checkpoints first: the ops that they include are in this group at the latest.
         let checkpoints = self.checkpoints(&mut batch, slot)?;
-        let (entries, dropped) = journal.close();
+        let Closed { entries, dropped, bytes } = journal.close();
+        // At once: growing step by step copies it several times. What is over already leaves some of it untouched.
+        batch.record.reserve(bytes);
         let mut sealed = Sealed {
             batch,
             queues: Vec::with_capacity(entries.len()),
@@ -137,6 +139,14 @@ impl Sealed {
 /// Bytes before the ops of a queue in a record: its slot and their length.
 pub(super) const ENTRY_HEAD: usize = 12;
 
+/// What was in the open group.
+struct Closed {
+    entries: Vec<Entry>,
+    dropped: Vec<Slot>,
+    /// About how much memory the ops take.
+    bytes: usize,
+}
+
 impl Journal {
     /// Whether there is something to seal; otherwise `waker` is left.
     fn is_sealable(&self, waker: &Waker) -> bool {
@@ -150,15 +160,18 @@ impl Journal {
 
     /// Takes what is in the open group, once nothing is on its way from queue to queue: that is a matter of the
     /// microseconds in which another thread puts dead letters into their queues.
-    fn close(&self) -> (Vec<Entry>, Vec<Slot>) {
+    fn close(&self) -> Closed {
         let mut open = self.open.lock();
         self.released.wait_while(&mut open, |open| open.holds > 0);
         open.number += 1;
-        open.bytes = 0;
         self.open_bytes.store(0, Ordering::Relaxed);
         for publisher in open.resting.drain(..) {
             publisher.mailbox.end_rest();
         }
-        (std::mem::take(&mut open.entries), std::mem::take(&mut open.dropped))
+        Closed {
+            entries: std::mem::take(&mut open.entries),
+            dropped: std::mem::take(&mut open.dropped),
+            bytes: std::mem::take(&mut open.bytes),
+        }
     }
 }

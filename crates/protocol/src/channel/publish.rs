@@ -89,8 +89,8 @@ impl Channel {
             let record = NewRecord {
                 address: publish.address,
                 properties,
-                persistent: summary.delivery_mode == Some(2),
-                priority: summary.priority.unwrap_or(0),
+                persistent: summary.is_persistent(),
+                priority: summary.priority(),
                 expires_at: None,
                 body: Body::Inline(body),
             };
@@ -327,8 +327,8 @@ impl Checked<'_> {
         NewRecord {
             address: message.address,
             properties: message.properties,
-            persistent: self.summary.delivery_mode == Some(2),
-            priority: self.summary.priority.unwrap_or(0),
+            persistent: self.summary.is_persistent(),
+            priority: self.summary.priority(),
             expires_at: self.expires_at,
             body: message.body,
         }

@@ -16,6 +16,9 @@ use crate::{Batch, BodyId, BodyPut, BodyRef, ChunkKey, ChunkPut, Gcn, Slot, Stor
 /// little until the next flush, a key costs once.
 const KEYS_BY_HAND: u64 = 256;
 
+/// Room for keys, checksums and lengths in a batch of the usual size; one with more grows once.
+const FRAMING: usize = 1024;
+
 /// What a batch changes in memory once it is written.
 pub(super) struct Change {
     pub(super) gcn: Gcn,
@@ -33,7 +36,9 @@ pub(super) fn encode(
     batch: Batch,
 ) -> Result<(WriteBatch, Change), StoreError> {
     let gcn = writer.last.next();
-    let mut encoder = Encoder { db, writer, ops: WriteBatch::default() };
+    // At once: growing step by step would copy the record as often as it is written.
+    let room = batch.bytes() as usize + FRAMING;
+    let mut encoder = Encoder { db, writer, ops: WriteBatch::with_capacity_bytes(room) };
     // Each batch leaves a record, also an empty one: the last key of the log is the last number.
     let record_bytes = encoder.record(gcn, batch.record);
     let new_chunks: Vec<ChunkKey> = batch.chunks.iter().map(|chunk| chunk.key(gcn)).collect();
