@@ -100,9 +100,10 @@ impl Controller {
         commands
     }
 
-    /// Whether what a node that starts found on its disk is less than it had told of: its disk has gone back.
+    /// The last group commit that a node has told of. If it starts with less, that is to be noted before it registers, so
+    /// that rule R3 takes it for the loss that it is.
     #[must_use]
-    pub fn has_gone_back(&self, node: NodeId, durable: u64) -> bool {
-        self.heard.get(&node).is_some_and(|heard| durable < heard.durable)
+    pub fn last_durable(&self, node: NodeId) -> Option<u64> {
+        self.heard.get(&node).map(|heard| heard.durable)
     }
 }

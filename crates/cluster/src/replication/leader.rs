@@ -452,7 +452,7 @@ impl Replica {
                 commit = commit.min(peer.durable);
             }
         }
-        Some((if self.bugs.has(Bug::DeliversUnreplicated) { end } else { visible }, commit))
+        Some((visible, commit))
     }
 
     /// Rules R8 and R9.

@@ -3,7 +3,7 @@
 //! Old entries leave once they are committed and stored elsewhere (`retire`); what is not committed may be cut off again
 //! (`truncate`). Writes to disk are told with a ticket and reported as done in their order.
 
-use super::bugs::{Bug, Bugs};
+use super::bugs::Bugs;
 use super::ids::{Epoch, Position, SessionId};
 use super::shared_bytes;
 use leveret_engine::OpIndex;
@@ -218,11 +218,9 @@ impl OpLog {
         self.starts.retain(|(_, start)| *start < first);
         let end = self.end().index;
         self.durable = self.durable.min(end);
-        if !self.bugs.has(Bug::ForgetsTruncation) {
-            // What is being written of it is not what will stand there.
-            for (_, upto) in &mut self.writing {
-                *upto = (*upto).min(end);
-            }
+        // What is being written of it is not what will stand there.
+        for (_, upto) in &mut self.writing {
+            *upto = (*upto).min(end);
         }
     }
 

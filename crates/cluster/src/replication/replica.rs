@@ -223,8 +223,7 @@ impl Replica {
 
     /// Somebody knows of a later epoch.
     fn on_stale(&mut self, stale: &Stale, fx: &mut Effects) {
-        let deposed = self.leads().is_some_and(|epoch| epoch < stale.promised);
-        if deposed && !self.bugs.has(Bug::NeverStepsDown) {
+        if self.leads().is_some_and(|epoch| epoch < stale.promised) {
             self.promise(stale.promised, fx);
         }
     }

@@ -3,4 +3,5 @@
 mod metadata;
 mod model;
 mod replicas;
+mod simulation;
 mod support;
