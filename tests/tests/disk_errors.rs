@@ -36,9 +36,8 @@ fn met(what: &str, (status, log): &Ended) -> Met {
     // One that cannot even start says so as every program does.
     let refused = status.code() == Some(1) && log.contains("\nleveret: ");
     assert!(refused || status.code() == Some(DISK_FAILED), "{what}: {status}: {log}");
-    if !WORDS.iter().any(|words| log.contains(words)) {
-        eprintln!("{what}: ended with {status} and did not say why:\n{log}");
-    }
+    let says_why = WORDS.iter().any(|words| log.contains(words));
+    assert!(says_why, "{what}: ended with {status} and did not say why:\n{log}");
     Met::Ended
 }
 

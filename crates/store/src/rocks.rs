@@ -19,6 +19,7 @@ use crate::{
 
 mod backup;
 mod before;
+mod cause;
 mod chunks;
 mod collect;
 mod columns;
@@ -188,6 +189,7 @@ impl RocksStore {
 
     /// Remembers the first failure, after which nothing is written.
     fn stop(&self, error: StoreError) -> StoreError {
+        let error = cause::told(error, &self.folder);
         self.stopped.get_or_init(|| error.to_string());
         error
     }
