@@ -58,6 +58,35 @@ impl NameFilter {
     }
 }
 
+/// An item of a list before it is shown: of a long list only those on the page are.
+pub(crate) trait Row {
+    /// What the filter looks at.
+    fn name(&self) -> Option<&str>;
+
+    /// The value of a column by which a list is sorted. `None` if it takes [`Self::show`] to know it; that is so for all rows
+    /// of a list or for none.
+    fn column(&self, column: &str) -> Option<Value>;
+
+    /// The item as it is answered.
+    fn show(&self) -> Value;
+}
+
+/// An item that is shown already.
+impl Row for Value {
+    fn name(&self) -> Option<&str> {
+        self.get("name").and_then(Self::as_str)
+    }
+
+    fn column(&self, column: &str) -> Option<Value> {
+        let path: Vec<&str> = column.split('.').collect();
+        Some(find(self, &path).cloned().unwrap_or_default())
+    }
+
+    fn show(&self) -> Value {
+        self.clone()
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for ListQuery {
     type Rejection = ApiError;
 
@@ -103,23 +132,31 @@ impl ListQuery {
 
     /// Answers with the list as it was asked for.
     // rabbitmq: rabbit_mgmt_util reply_list_or_paginate
-    pub(crate) fn reply(&self, items: Vec<Value>) -> Result<Response, ApiError> {
-        self.shape(items).map(|shaped| axum::Json(shaped).into_response())
+    pub(crate) fn reply<R: Row>(&self, rows: Vec<R>) -> Result<Response, ApiError> {
+        self.shape(rows).map(|shaped| axum::Json(shaped).into_response())
     }
 
-    fn shape(&self, mut items: Vec<Value>) -> Result<Value, ApiError> {
-        let total = items.len();
-        // Without a page the name is not looked at.
-        if let (Some(_), Some(filter)) = (self.page, &self.name) {
-            items.retain(|item| {
-                item.get("name").and_then(Value::as_str).is_some_and(|name| filter.matches(name))
-            });
+    fn shape<R: Row>(&self, rows: Vec<R>) -> Result<Value, ApiError> {
+        let tells = |column: &str| rows.first().is_none_or(|row| row.column(column).is_some());
+        match self.page {
+            // Only what is on the page is shown.
+            Some(page) if self.sort.as_deref().is_none_or(tells) => self.cut(page, rows),
+            Some(page) => self.cut(page, rows.iter().map(Row::show).collect()),
+            // Without a page the name is not looked at.
+            None => {
+                let shown = self.sorted(rows.iter().map(Row::show).collect());
+                Ok(Value::Array(self.reduce(shown)))
+            }
         }
-        self.sort(&mut items);
-        let Some(page) = self.page else {
-            return Ok(Value::Array(self.reduce(items)));
-        };
-        let filtered = items.len();
+    }
+
+    fn cut<R: Row>(&self, page: usize, mut rows: Vec<R>) -> Result<Value, ApiError> {
+        let total = rows.len();
+        if let Some(filter) = &self.name {
+            rows.retain(|row| row.name().is_some_and(|name| filter.matches(name)));
+        }
+        let rows = self.sorted(rows);
+        let filtered = rows.len();
         let size = self.page_size;
         let first = (page - 1).saturating_mul(size);
         if first >= filtered && page > 1 {
@@ -127,7 +164,7 @@ impl ListQuery {
                 format!("Page out of range, page: {page} page size: {size}, len: {filtered}");
             return Err(ApiError::bad("page_out_of_range", reason));
         }
-        let items: Vec<Value> = items.into_iter().skip(first).take(size).collect();
+        let items: Vec<Value> = rows.iter().skip(first).take(size).map(Row::show).collect();
         Ok(json!({
             "total_count": total,
             "item_count": items.len(),
@@ -139,14 +176,16 @@ impl ListQuery {
         }))
     }
 
-    fn sort(&self, items: &mut [Value]) {
+    fn sorted<R: Row>(&self, mut rows: Vec<R>) -> Vec<R> {
         if let Some(column) = &self.sort {
-            let path: Vec<&str> = column.split('.').collect();
-            items.sort_by(|a, b| compare(find(a, &path), find(b, &path)));
+            let mut keyed: Vec<_> = rows.into_iter().map(|row| (row.column(column), row)).collect();
+            keyed.sort_by(|(a, _), (b, _)| compare(a.as_ref(), b.as_ref()));
+            rows = keyed.into_iter().map(|(_, row)| row).collect();
         }
         if self.sort_reverse {
-            items.reverse();
+            rows.reverse();
         }
+        rows
     }
 
     fn reduce(&self, items: Vec<Value>) -> Vec<Value> {

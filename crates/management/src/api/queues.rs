@@ -7,14 +7,15 @@ use crate::caller::Caller;
 use crate::counters;
 use crate::error::ApiError;
 use crate::json;
-use crate::list::ListQuery;
+use crate::list::{ListQuery, Row};
 use crate::samples::Subject;
 use axum::extract::{Path, Query, State};
-use leveret_engine::Permission;
 use leveret_engine::auth::Resource;
 use leveret_engine::command::{Command, QueueDeclare};
 use leveret_engine::names::strip;
 use leveret_engine::policy::effective_definition;
+use leveret_engine::{Permission, QueueCounts};
+
 use leveret_engine::queue_meta::QueueMeta;
 use leveret_engine::view::{DeleteOnly, QueueFigures};
 use serde_json::{Value, json};
@@ -85,12 +86,51 @@ fn put_owner(app: &App, value: &mut Value, queue: &QueueMeta) {
     }
 }
 
+/// A queue in a list that may be long.
+struct QueueRow<'a> {
+    app: &'a App,
+    queue: &'a QueueMeta,
+    query: &'a ListQuery,
+}
+
+impl Row for QueueRow<'_> {
+    fn name(&self) -> Option<&str> {
+        Some(&self.queue.name)
+    }
+
+    fn column(&self, column: &str) -> Option<Value> {
+        let count = |of: fn(&QueueCounts) -> u64| {
+            let figures = self.app.registry.queue_figures(self.queue.id);
+            json!(figures.map(|figures| of(&figures.counts)))
+        };
+        Some(match column {
+            "name" => json!(&*self.queue.name),
+            "vhost" => json!(&*self.queue.vhost),
+            "type" => json!(self.queue.kind.name()),
+            "durable" => json!(self.queue.durable),
+            "messages" => count(|counts| counts.ready + counts.unacked),
+            "messages_ready" => count(|counts| counts.ready),
+            "messages_unacknowledged" => count(|counts| counts.unacked),
+            "consumers" => count(|counts| counts.consumers.into()),
+            _ => return None,
+        })
+    }
+
+    fn show(&self) -> Value {
+        show(self.app, self.queue, self.query)
+    }
+}
+
+fn reply_list(app: &App, queues: &[Arc<QueueMeta>], query: &ListQuery) -> Answer {
+    query.reply(queues.iter().map(|queue| QueueRow { app, queue, query }).collect())
+}
+
 pub(super) async fn list(State(app): State<App>, caller: Caller, query: ListQuery) -> Answer {
     let queues: Vec<Arc<QueueMeta>> = app.read(|topology| {
         let visible = topology.vhosts().filter(|vhost| caller.sees(topology, vhost.name()));
         visible.flat_map(|vhost| vhost.queues()).cloned().collect()
     });
-    query.reply(queues.iter().map(|queue| show(&app, queue, &query)).collect())
+    reply_list(&app, &queues, &query)
 }
 
 pub(super) async fn list_in(
@@ -102,7 +142,7 @@ pub(super) async fn list_in(
     let queues: Vec<Arc<QueueMeta>> = app.look(&caller, &vhost, |topology| {
         topology.vhost(&vhost).into_iter().flat_map(|v| v.queues()).cloned().collect()
     })?;
-    query.reply(queues.iter().map(|queue| show(&app, queue, &query)).collect())
+    reply_list(&app, &queues, &query)
 }
 
 /// A queue that the caller sees.

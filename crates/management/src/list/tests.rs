@@ -21,6 +21,41 @@ fn names(value: &Value) -> Vec<&str> {
     items.iter().map(|item| item["name"].as_str().unwrap()).collect()
 }
 
+/// A row that counts how often one is shown.
+struct Counted<'a>(Value, &'a std::cell::Cell<usize>);
+
+impl Row for Counted<'_> {
+    fn name(&self) -> Option<&str> {
+        self.0.name()
+    }
+
+    fn column(&self, column: &str) -> Option<Value> {
+        (column != "stats.rate").then(|| self.0.column(column)).flatten()
+    }
+
+    fn show(&self) -> Value {
+        self.1.set(self.1.get() + 1);
+        self.0.clone()
+    }
+}
+
+#[test]
+fn of_a_long_list_only_the_page_is_shown_unless_a_column_needs_more() {
+    for (query, wanted, shown) in [
+        (&[("page", "1"), ("page_size", "1")][..], "Orders", 1),
+        (&[("page", "2"), ("page_size", "1"), ("sort", "messages")], "reorder", 1),
+        (&[("page", "1"), ("page_size", "1"), ("name", "AUD")], "audit", 1),
+        (&[("page", "3"), ("page_size", "1"), ("sort", "stats.rate")], "Orders", 3),
+    ] {
+        let pairs: Vec<_> = query.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+        let count = std::cell::Cell::new(0);
+        let rows = items().into_iter().map(|item| Counted(item, &count)).collect();
+        let page = ListQuery::new(&pairs).unwrap().shape(rows).unwrap();
+        assert_eq!((names(&page), count.get()), (vec![wanted], shown), "{query:?}");
+        assert_eq!(page["total_count"], 3);
+    }
+}
+
 #[test]
 fn without_a_query_the_list_is_bare() {
     assert_eq!(shaped(&[]).unwrap(), Value::Array(items()));
