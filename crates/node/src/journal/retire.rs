@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use foldhash::HashMap;
 use leveret_engine::QueueId;
+use leveret_engine::queue::Queue;
 use leveret_engine::queue::checkpoint::Checkpoint;
 use leveret_engine::queue::ops::OpIndex;
 use leveret_store::{Batch, ChunkIndex, ChunkKey, ChunkPut, Gcn, Slot, StoreError};
@@ -21,7 +22,8 @@ use crate::queues::QueueCell;
 const WINDOW_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Which part of the window is retired in one group, 4 MiB: a group that rewrites more keeps its publishers waiting. After as
-/// many bytes it is looked whether the oldest records can go without anything being rewritten.
+/// many bytes it is looked whether the oldest records can go before the window is full, and at most twice as many are
+/// rewritten for that.
 const STEP: u64 = 16;
 
 /// The records that are not retired, oldest first.
@@ -47,6 +49,23 @@ struct Record {
     queues: Box<[(Arc<QueueCell>, OpIndex)]>,
 }
 
+impl Record {
+    /// Whether nothing is left of what its ops put into their queues.
+    fn is_settled(&self) -> bool {
+        self.all(|queue, op| queue.is_settled(op))
+    }
+
+    /// Whether each of its queues has more than `bytes` before what comes now: all of that is going to be written again.
+    fn is_waiting_behind(&self, bytes: u64) -> bool {
+        self.all(|queue, op| queue.counts().ready_bytes > bytes || queue.is_settled(op))
+    }
+
+    fn all(&self, holds: impl Fn(&Queue, OpIndex) -> bool) -> bool {
+        let mut queues = self.queues.iter();
+        queues.all(|(cell, op)| cell.place.has_retired(*op) || holds(&cell.queue.lock(), *op))
+    }
+}
+
 /// A checkpoint that is in a batch.
 pub(super) struct Written {
     pub(super) cell: Arc<QueueCell>,
@@ -59,26 +78,31 @@ impl Window {
         self.records.push_back(Record { gcn, bytes, queues: queues.into() });
     }
 
-    /// What is to be checkpointed so that the oldest records can go: queues and the last of their ops there. What is left
-    /// of it is written again only if the window is full.
+    /// What is to be checkpointed so that the oldest records can go: queues and the last of their ops there.
     fn oldest(&mut self) -> Vec<(Arc<QueueCell>, OpIndex)> {
         let step = self.limit / STEP;
-        if self.bytes > self.limit {
-            let mut excess = (self.bytes - self.limit).max(step);
-            return last_ops(self.records.iter().take_while(|record| {
-                let more = excess > 0;
-                excess = excess.saturating_sub(record.bytes);
-                more
-            }));
-        }
-        if self.bytes < self.looked_at + step {
+        let full = self.bytes > self.limit;
+        if !full && self.bytes < self.looked_at + step {
             return Vec::new();
         }
         self.looked_at = self.bytes;
-        let settled = |(cell, op): &(Arc<QueueCell>, OpIndex)| {
-            cell.place.has_retired(*op) || cell.queue.lock().is_settled(*op)
-        };
-        last_ops(self.records.iter().take_while(|record| record.queues.iter().all(settled)))
+        let mut must = if full { (self.bytes - self.limit).max(step) } else { 0 };
+        let (mut left, mut may) = (self.bytes, 2 * step);
+        last_ops(self.records.iter().take_while(|record| {
+            left = left.saturating_sub(record.bytes);
+            if must > 0 {
+                must = must.saturating_sub(record.bytes);
+                true
+            } else if left < step {
+                false
+            } else if record.is_settled() {
+                true
+            } else {
+                let long = may > 0 && record.is_waiting_behind(self.limit);
+                may = may.saturating_sub(record.bytes);
+                long
+            }
+        }))
     }
 
     /// Forgets the oldest records as far as nobody needs them; the last one of these.
