@@ -10,6 +10,7 @@ use crate::settings::DeadLetterTarget;
 use std::sync::Arc;
 
 pub use republish::Republished;
+pub(crate) use republish::cc_keys;
 
 /// Messages of one queue that are to be published to its dead-letter exchange.
 #[derive(Clone, Debug)]

@@ -59,6 +59,7 @@ pub use topology::{Examined, Topology, TopologyConfig, Vhost};
 // The queue half.
 pub mod block;
 pub mod dead_letter;
+pub mod firehose;
 pub mod queue;
 pub mod record;
 pub mod seq;

@@ -23,6 +23,7 @@ mod connections;
 mod counters;
 mod effects;
 mod exchanges;
+mod firehose;
 mod journal;
 mod mailbox;
 mod node;

@@ -25,6 +25,8 @@ use crate::views::Endpoints;
 
 /// What a node is made with.
 pub struct NodeConfig {
+    /// The node's name, `rabbit@host`.
+    pub name: Arc<str>,
     /// Settings of client connections.
     pub connection: ConnectionConfig,
     /// Seed of everything random on this node (server-made names, reply addresses): from the operating system in a broker, from
@@ -43,6 +45,7 @@ pub struct NodeConfig {
 /// A broker process without its threads.
 pub struct Node {
     me: Weak<Self>,
+    pub(crate) name: Arc<str>,
     pub(crate) topology: RwLock<Topology>,
     routing_version: Arc<AtomicU64>,
     pub(crate) queues: QueueTable,
@@ -89,6 +92,7 @@ impl Node {
         let topology = config.topology;
         let node = Arc::new_cyclic(|me: &Weak<Self>| Self {
             me: Weak::clone(me),
+            name: config.name,
             routing_version: topology.routing_version(),
             topology: RwLock::new(topology),
             queues: QueueTable::new(config.keeps_messages),

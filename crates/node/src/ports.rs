@@ -7,7 +7,7 @@ use leveret_engine::{
     Block, BrokerError, ChannelKey, Command, ConsumerId, ConsumerSpec, Effects, Exchange,
     NewRecord, Passage, Queue, QueueId, QueueMeta, ResourceName, Settle, Timestamp, Topology,
 };
-use leveret_protocol::{Answer, Broker, Call, Counts, Event};
+use leveret_protocol::{Answer, Broker, Call, Counts, Event, Tap};
 use parking_lot::RwLockReadGuard;
 
 use crate::connections::Handle;
@@ -178,6 +178,10 @@ impl Broker for Ports<'_, '_> {
             block.push(record);
             block
         })
+    }
+
+    fn tap(&mut self, tap: &Tap<'_>) {
+        self.node.tap(tap, &self.handle.endpoints.local, self.scope);
     }
 
     fn settle(&mut self, queue: QueueId, settle: Settle) {

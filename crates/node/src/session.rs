@@ -37,6 +37,8 @@ pub struct Session {
     ready: VecDeque<Ready>,
     mail: Mail,
     deliveries: Vec<Delivery>,
+    /// Whether the vhost's messages are copied to its firehose, at this version of routes.
+    traced: (u64, bool),
     /// When this session last did something.
     now: Timestamp,
     /// Until when the client is not read, so that consumers catch up.
@@ -55,6 +57,7 @@ impl Session {
             ready: VecDeque::new(),
             mail: Mail::default(),
             deliveries: Vec::new(),
+            traced: (0, false),
             now: Timestamp(0),
             rest_until: Timestamp(0),
             out: Output::default(),
@@ -197,6 +200,8 @@ impl Session {
         if self.ready.is_empty() {
             return;
         }
+        let traced = self.is_traced();
+        let mut tapped = Vec::new();
         let mut scope = Scope::of(self.handle.id, &mut self.own, now);
         // Each once: what is written now is worked on by the client while more is encoded.
         let share = if self.ready.len() == 1 { OUTPUT_HIGH } else { SHARE_BYTES };
@@ -216,13 +221,30 @@ impl Session {
                 // A consumer that was cancelled has nothing to take any more.
                 let known = self.connection.deliver(&delivery, &mut self.out);
                 debug_assert!(known, "a queue handed out messages for a consumer that is gone");
+                if traced {
+                    tapped.push(delivery);
+                }
             }
             if more {
                 self.ready.push_back(entry);
             }
         }
         self.node.finish(&mut scope);
+        if !tapped.is_empty() {
+            self.step(now, |connection, ports, _| {
+                tapped.iter().for_each(|delivery| connection.tap(delivery, ports));
+            });
+        }
         self.ready.extend(self.own.ready.drain(..));
         self.handle.refresh(&self.connection, self.out.total(), now);
+    }
+
+    /// Whether what is delivered is copied to the firehose. Looked up again only when something was changed.
+    fn is_traced(&mut self) -> bool {
+        let version = self.node.routing_version();
+        if self.traced.0 != version {
+            self.traced = (version, self.connection.is_traced(&self.node.topology.read()));
+        }
+        self.traced.1
     }
 }

@@ -53,6 +53,8 @@ impl Broker for Sink {
         self.block.push(record);
     }
 
+    fn tap(&mut self, _: &leveret_protocol::Tap<'_>) {}
+
     fn pass(&self, exchange: &Exchange, record: &NewRecord<'_>) -> Passage {
         self.node.pass(exchange, record)
     }

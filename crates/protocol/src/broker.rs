@@ -8,7 +8,8 @@ use leveret_codec::ReplyCode;
 use leveret_engine::command::Outcome;
 use leveret_engine::{
     Block, BrokerError, ChannelCredit, ChannelKey, Command, ConsumerId, ConsumerSpec, Delivery,
-    Exchange, NewRecord, Passage, QueueDeclare, QueueId, QueueMeta, Settle, Settled, Topology,
+    Exchange, NewRecord, Passage, QueueDeclare, QueueId, QueueMeta, Record, Settle, Settled,
+    Topology,
 };
 
 /// A node, as one connection sees it. All methods return at once; none blocks.
@@ -45,6 +46,10 @@ pub trait Broker {
     /// while a message is routed.
     fn pass(&self, exchange: &Exchange, record: &NewRecord<'_>) -> Passage;
 
+    /// Copies a message to the firehose of the vhost, whose tracing is on.
+    // rabbitmq: rabbit_trace
+    fn tap(&mut self, tap: &Tap<'_>);
+
     /// Acks, returns or rejects what was delivered.
     fn settle(&mut self, queue: QueueId, settle: Settle);
 
@@ -69,6 +74,37 @@ pub trait Broker {
 
     /// A consumer id that was never used before.
     fn next_consumer_id(&mut self) -> ConsumerId;
+}
+
+/// A message that a client has published, or is about to get.
+#[derive(Clone, Copy, Debug)]
+pub struct Tap<'a> {
+    /// The vhost.
+    pub vhost: &'a str,
+    /// The client's user.
+    pub user: &'a str,
+    /// The client's address and port.
+    pub peer: &'a str,
+    /// The channel's number.
+    pub channel: u16,
+    /// What happens to it.
+    pub event: TapEvent<'a>,
+    /// The message.
+    pub record: Record<'a>,
+}
+
+/// What happens to a message.
+#[derive(Clone, Copy, Debug)]
+pub enum TapEvent<'a> {
+    /// It was published and routed to these queues.
+    Published(&'a [QueueId]),
+    /// It is delivered.
+    Delivered {
+        /// From this queue.
+        queue: QueueId,
+        /// Whether it was delivered before.
+        redelivered: bool,
+    },
 }
 
 /// What holds back the frames behind it on its channel until it is answered.

@@ -16,6 +16,7 @@ mod consume;
 mod content;
 mod deliver;
 mod exchange_methods;
+mod firehose;
 pub(crate) mod held;
 pub(crate) mod message;
 mod publish;

@@ -19,7 +19,7 @@ mod time;
 use std::sync::Arc;
 
 use leveret_codec::Splitter;
-use leveret_engine::{ChannelKey, ConnectionId, Delivery, Timestamp};
+use leveret_engine::{ChannelKey, ConnectionId, Delivery, Timestamp, Topology};
 
 use crate::broker::Broker;
 use crate::config::{ConnectionConfig, Peer};
@@ -151,6 +151,19 @@ impl Connection {
         let counted = channel.deliver(consumer, delivery, minute, shared.frame_max, out);
         shared.counters.messages.add(&counted);
         true
+    }
+
+    /// Whether messages of the connection's vhost are copied to its firehose. It may change with
+    /// [`Broker::routing_version`].
+    pub fn is_traced(&self, topology: &Topology) -> bool {
+        self.shared.is_traced(topology)
+    }
+
+    /// Tells the firehose of messages that were delivered.
+    pub fn tap<B: Broker>(&self, delivery: &Delivery, broker: &mut B) {
+        let Some(consumer) = self.shared.consumers.get(&delivery.consumer) else { return };
+        let Some(channel) = self.channels.get(consumer.channel) else { return };
+        channel.tap_delivered(consumer.queue, delivery, &self.shared, broker);
     }
 
     /// Ends a turn: tells publishers what has been confirmed.

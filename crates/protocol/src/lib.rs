@@ -29,7 +29,7 @@ mod tag_runs;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use broker::{Answer, Broker, Call, Counts, Declared, Event};
+pub use broker::{Answer, Broker, Call, Counts, Declared, Event, Tap, TapEvent};
 pub use config::{ConnectionConfig, Mechanism, Peer};
 pub use connection::Connection;
 pub use connection::shared::ConnectionEnd;

@@ -74,7 +74,7 @@ impl Mask {
         for (real, alias) in &self.known {
             out = out.replace(real, alias);
         }
-        self.hide_times(&hide_processes(&out))
+        self.hide_times(&hide_connections(&hide_processes(&out)))
     }
 
     /// Gives every generated name in the line an alias.
@@ -126,6 +126,16 @@ impl Mask {
     }
 }
 
+/// Connections by their names, `address:port -> address:port`.
+fn hide_connections(line: &str) -> String {
+    const ARROW: &str = " -> 127.0.0.1:";
+    let Some(at) = line.find(ARROW) else { return line.to_owned() };
+    let (before, after) = (line.get(..at).unwrap_or_default(), line.get(at + ARROW.len()..));
+    let start = before.rfind("127.0.0.1:").unwrap_or(at);
+    let after = after.unwrap_or_default().trim_start_matches(|c: char| c.is_ascii_digit());
+    format!("{}<connection>{}", line.get(..start).unwrap_or_default(), hide_connections(after))
+}
+
 /// Processes and nodes of the broker.
 fn hide_processes(line: &str) -> String {
     let mut out = line.to_owned();
@@ -172,5 +182,7 @@ mod tests {
         let now = mask.now;
         assert_eq!(mask.hide(&format!("a: time {now}, b: time 5")), "a: time <now>, b: time 5");
         assert_eq!(mask.hide("on <0.12.3>"), "on <process>");
+        let line = "a: \"127.0.0.1:5 -> 127.0.0.1:5672\", b: 1";
+        assert_eq!(mask.hide(line), "a: \"<connection>\", b: 1");
     }
 }

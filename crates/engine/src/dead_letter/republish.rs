@@ -283,7 +283,7 @@ fn text<'a>(table: TableView<'a>, key: &str) -> Option<&'a [u8]> {
 }
 
 /// The keys of the CC header that still take part in routing.
-fn cc_keys<'a>(record: &Record<'a>) -> impl Iterator<Item = &'a [u8]> {
+pub(crate) fn cc_keys<'a>(record: &Record<'a>) -> impl Iterator<Item = &'a [u8]> {
     let headers = Properties::new(record.properties()).headers().filter(|_| !record.cc_spent());
     let keys = match headers.and_then(|headers| headers.get("CC")) {
         Some(ValueView::Array(keys)) => keys,

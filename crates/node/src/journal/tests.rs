@@ -61,6 +61,7 @@ impl Bench {
         let connection = leveret_protocol::ConnectionConfig::default();
         let seed = [7; 32];
         let config = NodeConfig {
+            name: "rabbit@test".into(),
             connection,
             seed,
             connection_max: None,

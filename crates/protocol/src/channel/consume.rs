@@ -237,6 +237,9 @@ impl Channel {
             return;
         };
         self.put_got(&Got { queue, delivery, left: *left, no_ack }, context.shared, context.out);
+        if context.shared.is_traced(&context.broker.topology()) {
+            self.tap_delivered(queue, delivery, context.shared, context.broker);
+        }
     }
 }
 

@@ -17,6 +17,10 @@ impl Channels {
         self.slots.len()
     }
 
+    pub(crate) fn get(&self, number: u16) -> Option<&Channel> {
+        self.slots.get(*self.by_number.get(&number)?)
+    }
+
     #[inline]
     pub(crate) fn get_mut(&mut self, number: u16) -> Option<&mut Channel> {
         if self.slots.get(self.last).is_none_or(|channel| channel.key.number != number) {

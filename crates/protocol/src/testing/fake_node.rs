@@ -18,7 +18,7 @@ use leveret_engine::{
     SeqRange, Settle, Settled, Settlement, Timestamp, Topology, TopologyConfig,
 };
 
-use crate::{Answer, Broker, Call, Counts, Declared, Event};
+use crate::{Answer, Broker, Call, Counts, Declared, Event, Tap};
 
 /// What a take may hand out at once; small, so that tests see deliveries in pieces.
 const TAKE: Budget = Budget { records: 100, bytes: 256 * 1024 };
@@ -492,6 +492,10 @@ impl Broker for FakeNode {
             incoming.confirms.push(ConfirmRun { first_record, n: 1, channel, first_tag });
         }
         incoming.block.push(record);
+    }
+
+    fn tap(&mut self, _tap: &Tap<'_>) {
+        // Where the copies go is a matter of the real node.
     }
 
     fn pass(&self, exchange: &Exchange, record: &NewRecord<'_>) -> Passage {

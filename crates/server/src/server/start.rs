@@ -204,6 +204,7 @@ fn facts(config: &Config, data_dir: &DataDir, listeners: &[Open]) -> ServerFacts
 
 fn node(config: &Config, topology: Topology, meta: &Agreement, now: Timestamp) -> Arc<Node> {
     let config = NodeConfig {
+        name: config.node_name.as_str().into(),
         connection: connection_config(config),
         seed: random(),
         connection_max: some(config.amqp.connection_max),

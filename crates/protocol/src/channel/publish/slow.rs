@@ -96,7 +96,10 @@ impl Channel {
         }
         self.route(message, checked, &record, routed, context)?;
         let targets = SmallVec::<[_; 4]>::from_slice(routed.queues());
-        if !checked.selects && routed.by_key_alone() {
+        if context.shared.is_traced(&context.broker.topology()) {
+            // Its route is not remembered, so that the next one comes this way too.
+            self.tap_published(&record, &targets, context.shared, context.broker);
+        } else if !checked.selects && routed.by_key_alone() {
             self.routes.put(message.address, &targets);
         }
         if routed.is_refused() {
