@@ -107,3 +107,82 @@ impl Controller {
         self.heard.get(&node).map(|heard| heard.durable)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::support::Agreed;
+    use super::*;
+
+    const NODES: u64 = 3;
+
+    /// What the controller does about nodes 1 to 3 over some time, of which those in `heard` send heartbeats.
+    fn runs(
+        controller: &mut Controller,
+        agreed: &mut Agreed,
+        heard: &[u64],
+        ms: std::ops::Range<u64>,
+    ) -> Vec<String> {
+        let mut done = Vec::new();
+        for now in ms.step_by(500).map(Timestamp) {
+            for node in heard.iter().copied().map(NodeId) {
+                let incarnation = agreed.metadata.node(node).unwrap().incarnation;
+                controller.heartbeat(node, incarnation, 100 + now.0, now);
+            }
+            for command in controller.tick(&agreed.metadata, now) {
+                done.push(match &command {
+                    ClusterCommand::Fence { node, .. } => format!("{} fence {node}", now.0),
+                    ClusterCommand::Unfence { node, .. } => format!("{} unfence {node}", now.0),
+                    ClusterCommand::Replace { node } => format!("{} replace {node}", now.0),
+                    ClusterCommand::NoteDurable { node, durable, .. } => {
+                        format!("{} note {node} {durable}", now.0)
+                    }
+                    other => format!("{other:?}"),
+                });
+                agreed.does(command).unwrap();
+            }
+        }
+        done
+    }
+
+    #[test]
+    fn a_node_is_fenced_when_it_is_silent_and_taken_back_when_it_is_steady() {
+        let (mut agreed, mut controller) = (Agreed::of(NODES), Controller::new(Timestamp(0)));
+        assert!(runs(&mut controller, &mut agreed, &[1, 2, 3], 0..5_000).is_empty());
+        let silent = runs(&mut controller, &mut agreed, &[1, 2], 5_000..9_500);
+        assert_eq!(silent, ["8500 fence 3"]);
+        let back = runs(&mut controller, &mut agreed, &[1, 2, 3], 9_500..12_500);
+        let notes = ["10000 note 1 10100", "10000 note 2 10100", "10000 note 3 10100"];
+        assert_eq!(back[..3], notes);
+        assert_eq!(back[3..], ["11500 unfence 3"]);
+    }
+
+    #[test]
+    fn a_new_controller_takes_all_nodes_for_heard_of() {
+        let (mut agreed, mut controller) = (Agreed::of(NODES), Controller::new(Timestamp(50_000)));
+        let done = runs(&mut controller, &mut agreed, &[1, 2], 50_000..55_000);
+        assert_eq!(done, ["54000 fence 3"]);
+    }
+
+    #[test]
+    fn heartbeats_of_an_earlier_start_count_for_nothing() {
+        let (mut agreed, mut controller) = (Agreed::of(NODES), Controller::new(Timestamp(0)));
+        let old = agreed.metadata.node(NodeId(1)).unwrap().incarnation;
+        agreed.register(1, super::super::tests::support::store_of(1)).unwrap();
+        for now in (0..FENCE_AFTER_MS + 1).step_by(500).map(Timestamp) {
+            controller.heartbeat(NodeId(1), old, 1, now);
+        }
+        let commands = controller.tick(&agreed.metadata, Timestamp(FENCE_AFTER_MS));
+        let fenced = |command: &ClusterCommand| {
+            matches!(command, ClusterCommand::Fence { node: NodeId(1), .. })
+        };
+        assert!(commands.iter().any(fenced), "{commands:?}");
+    }
+
+    #[test]
+    fn a_node_that_is_away_for_long_is_replaced_once() {
+        let (mut agreed, mut controller) = (Agreed::of(NODES), Controller::new(Timestamp(0)));
+        let done = runs(&mut controller, &mut agreed, &[1, 2], 0..90_000);
+        let about_3: Vec<_> = done.iter().filter(|line| line.ends_with(" 3")).collect();
+        assert_eq!(about_3, ["4000 fence 3", "60000 replace 3"]);
+    }
+}

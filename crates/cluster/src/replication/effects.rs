@@ -199,6 +199,8 @@ pub struct Ack {
     pub durable: OpIndex,
     /// It has nothing of what ops up to here have done; 0 is a whole copy.
     pub lacks_upto: OpIndex,
+    /// Up to here it knows to be committed.
+    pub commit: OpIndex,
 }
 
 /// A mirror does not have the entry before those it was sent.

@@ -34,8 +34,8 @@ pub(super) struct Peer {
     /// When it last got further, or had nothing to do.
     pub(super) progress_at: Timestamp,
     sent_at: Timestamp,
-    /// The commit it was last told of.
-    told: OpIndex,
+    /// What it knows to be committed, as it has said in this epoch.
+    commit: OpIndex,
     flow: Flow,
 }
 
@@ -82,14 +82,14 @@ impl Peer {
             lacks_upto: OpIndex(0),
             progress_at: now,
             sent_at: now,
-            told: OpIndex(0),
+            commit: OpIndex(0),
             flow: Flow::Probe { prev: before, asked: false },
         }
     }
 
     /// Whether it has everything on disk and knows what is committed.
     pub(super) fn is_level_with(&self, log: &OpLog, commit: OpIndex) -> bool {
-        self.durable >= log.end().index && self.told >= commit && self.copied_at().is_none()
+        self.durable >= log.end().index && self.commit >= commit && self.copied_at().is_none()
     }
 
     /// Sends what there is to send. False: what it would have to be sent is not in the log any more, so that it needs a
@@ -135,7 +135,7 @@ impl Peer {
         let n = entries.len() as u64;
         let Voice { queue, epoch, leader, commit } = voice;
         let rid = self.rid;
-        (self.sent_at, self.told) = (now, commit);
+        self.sent_at = now;
         let append = Append { queue, rid, epoch, leader, prev: before, entries, commit };
         fx.sends.push((self.node, Message::Append(append)));
         Some(n)
@@ -159,7 +159,7 @@ impl Peer {
             self.durable = self.durable.max(ack.durable);
             self.progress_at = now;
         }
-        self.lacks_upto = ack.lacks_upto;
+        (self.lacks_upto, self.commit) = (ack.lacks_upto, ack.commit);
         let after = OpIndex(self.received.0 + 1);
         self.flow = match self.flow {
             Flow::Copy { at, .. } if ack.received < at.index => self.flow,

@@ -282,6 +282,7 @@ impl Replica {
             received,
             durable,
             lacks_upto: self.lacks_upto,
+            commit: self.commit,
         };
         fx.sends.push((leader, Message::Ack(ack)));
     }

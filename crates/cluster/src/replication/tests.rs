@@ -4,4 +4,4 @@ mod metadata;
 mod model;
 mod replicas;
 mod simulation;
-mod support;
+pub(super) mod support;

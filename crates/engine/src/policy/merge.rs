@@ -29,11 +29,15 @@ pub(crate) struct Applied<'a> {
 }
 
 impl<'a> Applied<'a> {
-    /// The value that counts for a key: of two numbers the smaller, of anything else the operator's.
+    /// The value that counts for a key: of two limits the stricter, of two ways to mirror the one with more copies, of
+    /// anything else the operator's.
     pub(crate) fn get(self, key: &str) -> Option<&'a ParameterValue> {
         let user = self.policy.and_then(|policy| policy.get(key));
         let operator = self.operator.and_then(|policy| policy.get(key));
         let (Some(user), Some(operator)) = (user, operator) else { return operator.or(user) };
+        if matches!(key, "ha-mode" | "ha-params") {
+            return Some(if mirrors(user) > mirrors(operator) { user } else { operator });
+        }
         match (user.as_i64(), operator.as_i64()) {
             (Some(a), Some(b)) if LIMITS.contains(&key) && stricter(key, a, b) == a => Some(user),
             _ => Some(operator),
@@ -46,6 +50,19 @@ impl<'a> Applied<'a> {
 
     fn text(self, key: &str) -> Option<&'a str> {
         self.get(key)?.as_str()
+    }
+}
+
+/// How much a value of `ha-mode` or `ha-params` asks for: `all` is more than `exactly`, and that more than `nodes`, whose
+/// params are a list.
+// rabbitmq: merge strategy of mirrored queues
+fn mirrors(value: &ParameterValue) -> (u8, i64) {
+    match (value.as_str(), value.as_i64(), value.as_list()) {
+        (Some("all"), ..) => (3, 0),
+        (Some("exactly"), ..) => (2, 0),
+        (_, Some(n), _) => (2, n),
+        (.., Some(nodes)) => (1, i64::try_from(nodes.len()).unwrap_or(i64::MAX)),
+        _ => (0, 0),
     }
 }
 

@@ -222,3 +222,30 @@ fn quorum_queues_may_dead_letter_at_least_once() {
     let strategy = settings(&[], QueueKind::Quorum, Some(&user), None).dead_letter_strategy;
     assert_eq!(strategy, DeadLetterStrategy::AtLeastOnce);
 }
+
+// rabbitmq: merge strategy of mirrored queues
+#[test]
+fn of_two_ways_to_mirror_the_one_with_more_copies_counts() {
+    let all = || vec![("ha-mode", "all".into())];
+    let exactly = |copies| vec![("ha-mode", "exactly".into()), ("ha-params", n(copies))];
+    let nodes = |names: &[&str]| {
+        let names = names.iter().map(|name| (*name).into()).collect();
+        vec![("ha-mode", "nodes".into()), ("ha-params", ParameterValue::List(names))]
+    };
+    let merged = |user: Vec<(&str, ParameterValue)>, operator: Vec<(&str, ParameterValue)>| {
+        let operator = Policy::new(&spec(&operator), PolicyOwner::Operator).unwrap();
+        let definition = effective_definition(Some(&policy(&user)), Some(&operator));
+        let get = |key: &str| definition.iter().find(|(k, _)| &**k == key).map(|(_, v)| v.clone());
+        (get("ha-mode").unwrap(), get("ha-params"))
+    };
+    assert_eq!(merged(all(), exactly(2)).0, "all".into());
+    assert_eq!(merged(exactly(2), all()).0, "all".into());
+    assert_eq!(merged(exactly(3), exactly(2)), ("exactly".into(), Some(n(3))));
+    assert_eq!(merged(nodes(&["a", "b", "c"]), exactly(2)), ("exactly".into(), Some(n(2))));
+    let two = Some(nodes(&["a", "b"])[1].1.clone());
+    assert_eq!(merged(nodes(&["a", "b"]), nodes(&["c"])), ("nodes".into(), two));
+    let sync = |mode: &'static str| [all(), vec![("ha-sync-mode", mode.into())]].concat();
+    let operator = Policy::new(&spec(&sync("manual")), PolicyOwner::Operator).unwrap();
+    let definition = effective_definition(Some(&policy(&sync("automatic"))), Some(&operator));
+    assert!(definition.contains(&("ha-sync-mode".into(), "manual".into())));
+}

@@ -2,7 +2,7 @@
 
 use super::super::{
     ClusterCommand, Effects, Epoch, Happened, ISR_LAG_MS, Incarnation, Message, NodeId, NotLeading,
-    OpBytes, Origin, Payload, Recovered, Replica, SessionId, SyncMode, Ticket,
+    OpBytes, Origin, Payload, RESEND_AFTER_MS, Recovered, Replica, SessionId, SyncMode, Ticket,
 };
 use super::support::{Agreed, Queues};
 use leveret_engine::{OpIndex, ParameterValue, QueueMeta, Table, Timestamp};
@@ -252,6 +252,20 @@ fn an_idle_queue_asks_for_nothing() {
     assert_eq!(cluster.copies[&1].next_deadline(), None);
     cluster.wait(10 * ISR_LAG_MS);
     assert_eq!(cluster.in_sync(), [1, 2, 3]);
+}
+
+#[test]
+fn a_mirror_that_missed_what_is_committed_is_told_again() {
+    let mut cluster = Cluster::mirrored(2);
+    cluster.publish(1, 1, 1).unwrap();
+    cluster.settle();
+    cluster.now = cluster.now.plus(RESEND_AFTER_MS);
+    cluster.run(1, Replica::tick);
+    assert!(!cluster.net.is_empty());
+    cluster.net.clear();
+    cluster.wait(2 * RESEND_AFTER_MS);
+    assert_eq!(cluster.copies[&2].commit(), cluster.copies[&1].commit());
+    assert_eq!(cluster.copies[&1].next_deadline(), None);
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn seeds(from: u64, n: u64) {
 
 #[test]
 fn what_was_confirmed_is_delivered_whatever_fails() {
-    seeds(0, count("LEVERET_SIMULATION_SEEDS", 200));
+    seeds(count("LEVERET_SIMULATION_FROM", 0), count("LEVERET_SIMULATION_SEEDS", 200));
 }
 
 #[test]

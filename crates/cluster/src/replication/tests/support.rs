@@ -65,20 +65,20 @@ pub(super) fn name_of(node: u64) -> Arc<str> {
     format!("rabbit@{node}").into()
 }
 
-pub(super) fn store_of(node: u64) -> StoreMark {
+pub(in crate::replication) fn store_of(node: u64) -> StoreMark {
     StoreMark(u128::from(node) << 8)
 }
 
 /// Metadata, and what came of the last command.
 #[derive(Default)]
-pub(super) struct Agreed {
-    pub(super) metadata: Metadata,
+pub(in crate::replication) struct Agreed {
+    pub(in crate::replication) metadata: Metadata,
     pub(super) changes: Changes,
 }
 
 impl Agreed {
     /// Data nodes 1 to `n`, registered.
-    pub(super) fn of(n: u64) -> Self {
+    pub(in crate::replication) fn of(n: u64) -> Self {
         let mut agreed = Self::default();
         for node in 1..=n {
             agreed.join(node, NodeRole::Data);
@@ -93,11 +93,18 @@ impl Agreed {
         self.register(node, store_of(node)).unwrap();
     }
 
-    pub(super) fn register(&mut self, node: u64, store: StoreMark) -> Result<Reply, Refusal> {
+    pub(in crate::replication) fn register(
+        &mut self,
+        node: u64,
+        store: StoreMark,
+    ) -> Result<Reply, Refusal> {
         self.does(ClusterCommand::Register { node: NodeId(node), store, durable: 0 })
     }
 
-    pub(super) fn does(&mut self, command: ClusterCommand) -> Result<Reply, Refusal> {
+    pub(in crate::replication) fn does(
+        &mut self,
+        command: ClusterCommand,
+    ) -> Result<Reply, Refusal> {
         self.changes = Changes::default();
         self.metadata.apply(&command, &mut self.changes)
     }

@@ -41,7 +41,17 @@ fn messages() -> Vec<Message> {
             entries,
             commit: OpIndex(6),
         }),
-        Message::Ack(Ack { queue, node, incarnation, rid, epoch, received, durable, lacks_upto }),
+        Message::Ack(Ack {
+            queue,
+            node,
+            incarnation,
+            rid,
+            epoch,
+            received,
+            durable,
+            lacks_upto,
+            commit: OpIndex(6),
+        }),
         Message::Conflict(Conflict { queue, node, rid, epoch, prev: at, end: at }),
         Message::Stale(Stale { queue, promised: epoch }),
         Message::Part(Part {

@@ -134,19 +134,20 @@ impl World {
         process.unconfirmed.retain(|(number, _)| !numbers.contains(number));
     }
 
-    pub(super) fn delivered(&mut self, node: usize, id: u32) {
+    pub(super) fn delivered(&mut self, node: usize, id: u32, from: (usize, Epoch)) {
         let life = self.machines[node].life;
         let takes = match self.random.random_range(0..20) {
             0 => self.random.random_range(1_000..6_000),
             _ => self.random.random_range(5..100),
         };
-        self.at(takes, Event::ClientAcks { node, life, id });
+        self.at(takes, Event::ClientAcks { node, life, id, from });
     }
 
-    pub(super) fn client_acks(&mut self, node: usize, id: u32) {
-        if let Some((leader, _)) = self.believed_leader(node) {
-            self.send(node, leader, Packet::Acks { id });
-        }
+    /// An ack goes to whoever delivered, unless a later leader is known.
+    pub(super) fn client_acks(&mut self, node: usize, id: u32, from: (usize, Epoch)) {
+        let later = self.believed_leader(node).filter(|(_, epoch)| *epoch > from.1);
+        let (leader, _) = later.unwrap_or(from);
+        self.send(node, leader, Packet::Acks { id });
     }
 
     /// A node that everybody knows, for commands of operators.

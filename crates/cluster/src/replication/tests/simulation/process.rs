@@ -49,6 +49,7 @@ pub(super) struct Process {
 }
 
 /// A queue that this process leads.
+#[derive(Debug)]
 pub(super) struct Leading {
     pub(super) epoch: Epoch,
     pub(super) content: Content,
@@ -464,7 +465,7 @@ impl World {
         let epoch = leading.epoch;
         for (who, id, redelivered) in out {
             self.checker.delivered(node, epoch, id, redelivered);
-            self.send(node, who, Packet::Deliver { id });
+            self.send(node, who, Packet::Deliver { id, epoch });
         }
     }
 

@@ -8,6 +8,7 @@ use super::network::Network;
 use super::process::Process;
 use crate::replication::bugs::{Bug, Bugs};
 use crate::replication::tests::support::{Queues, name_of};
+use crate::replication::wire::{Frame, PAYLOAD_BYTES_MAX};
 use crate::replication::{ClusterCommand, Message, NodeId, NodeRole, StoreMark};
 use leveret_engine::{ParameterValue, QueueId, Table, Timestamp};
 use rand::rngs::StdRng;
@@ -85,6 +86,8 @@ pub(super) enum Event {
         node: usize,
         life: u32,
         id: u32,
+        /// Who has delivered, and in which epoch.
+        from: (usize, crate::replication::Epoch),
     },
     /// Those who agree look around.
     Agree,
@@ -108,7 +111,7 @@ pub(super) enum Packet {
     Publish { session: crate::replication::SessionId, first: u64, ids: Vec<u32>, again: bool },
     Confirmed { session: crate::replication::SessionId, first: u64, n: u32 },
     Attach { incarnation: crate::replication::Incarnation },
-    Deliver { id: u32 },
+    Deliver { id: u32, epoch: crate::replication::Epoch },
     Acks { id: u32 },
 }
 
@@ -251,8 +254,22 @@ impl World {
     }
 
     pub(super) fn send(&mut self, from: usize, to: usize, packet: Packet) {
+        if let Packet::Copy(message) = &packet {
+            self.check_bytes(message);
+        }
         if let Some((when, generation)) = self.network.send(from, to, self.now, &mut self.random) {
             self.at(when - self.now, Event::Arrives { from, to, generation, packet });
+        }
+    }
+
+    /// What copies say survives being written and read.
+    fn check_bytes(&mut self, message: &Message) {
+        let frame = Frame::Copies(vec![message.clone()]);
+        let mut bytes = Vec::new();
+        let written = frame.encode(1, &mut bytes);
+        let read = Frame::decode(&bytes, PAYLOAD_BYTES_MAX);
+        if written.is_err() || read != Ok(Some((frame, 1, bytes.len()))) {
+            self.checker.broken(|| format!("a message is changed on the way: {message:?}"));
         }
     }
 
@@ -297,8 +314,8 @@ impl World {
             }
             Event::Synced { node, life } if self.is_alive(node, life) => self.synced(node),
             Event::Beat { node, life } if self.is_alive(node, life) => self.beat(node),
-            Event::ClientAcks { node, life, id } if self.is_alive(node, life) => {
-                self.client_acks(node, id);
+            Event::ClientAcks { node, life, id, from } if self.is_alive(node, life) => {
+                self.client_acks(node, id, from);
             }
             Event::Synced { .. } | Event::Beat { .. } | Event::ClientAcks { .. } => {}
             Event::Agree => {
@@ -345,7 +362,7 @@ impl World {
             }
             Packet::Confirmed { session, first, n } => self.confirmed(to, session, first, n),
             Packet::Attach { incarnation } => self.attach_here(to, from, incarnation),
-            Packet::Deliver { id } => self.delivered(to, id),
+            Packet::Deliver { id, epoch } => self.delivered(to, id, (from, epoch)),
             Packet::Acks { id } => self.acks_here(to, id),
         }
     }
@@ -369,6 +386,12 @@ impl World {
         processes.map(|process| process.committed.len()).sum::<usize>() == 0
     }
 
+    /// What the leader has to do.
+    fn leading(&self) -> Option<&super::process::Leading> {
+        let processes = self.machines.iter().filter_map(|machine| machine.process.as_ref());
+        processes.filter_map(|process| process.leading.as_ref()).max_by_key(|it| it.epoch)
+    }
+
     /// What is not at rest.
     fn unrest(&self) -> String {
         let record = self.agreement.now().queue(self.queue).unwrap();
@@ -386,7 +409,8 @@ impl World {
             let copy = process.replica.as_ref().filter(|_| record.replica(id_of(node)).is_some());
             let Some(copy) = copy else { continue };
             if process.committed.len() > 0 {
-                return format!("node {node} has messages left");
+                let left: Vec<_> = process.committed.messages().collect();
+                return format!("node {node} has {left:?} left; {:?}", self.leading());
             }
             if copy.log().end().index != self.checker.n_committed() {
                 return format!("the log of node {node} is not like the others");
