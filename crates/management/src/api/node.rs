@@ -15,9 +15,11 @@ use serde_json::{Value, json};
 /// What stands where RabbitMQ names its Erlang; tools parse a number from its start.
 const ERLANG_VERSION: &str = "26.2.5";
 
+/// The limit of Erlang's processes in RabbitMQ; here it is none, and tools divide by it.
+const PROCESSES_MAX: u32 = 1 << 20;
+
 /// What RabbitMQ counts of Erlang and of files that are not here; dashboards want the fields.
-const ERLANG_COUNTERS: [&str; 22] = [
-    "proc_used",
+const ERLANG_COUNTERS: [&str; 21] = [
     "gc_num",
     "gc_bytes_reclaimed",
     "context_switches",
@@ -229,13 +231,15 @@ fn node(app: &App, query: &ListQuery) -> Value {
         "erlang_version": ERLANG_VERSION,
         "erlang_full_version": format!("leveret {}", env!("CARGO_PKG_VERSION")),
         "crypto_lib_version": "",
-        "proc_total": 0,
+        // What RabbitMQ has a process for, and the broker itself.
+        "proc_used": 1 + totals.connections + totals.channels + totals.queues,
+        "proc_total": PROCESSES_MAX,
     });
     for name in ERLANG_COUNTERS {
         value[name] = json!(0);
         value[format!("{name}_details")] = json!({"rate": 0.0});
     }
-    for name in ["mem_used", "fd_used", "sockets_used", "disk_free"] {
+    for name in ["mem_used", "fd_used", "sockets_used", "disk_free", "proc_used"] {
         value[format!("{name}_details")] = json!({"rate": 0.0});
     }
     if let (Some(value), Value::Object(churn)) = (value.as_object_mut(), churn(app, totals, query))
