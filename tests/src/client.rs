@@ -254,8 +254,7 @@ impl Client {
                 None => panic!("no answer on channel {channel} within {:?}", self.patience),
             }
         };
-        others.append(&mut self.inbox);
-        self.inbox = others;
+        self.inbox.append(&mut others);
         result
     }
 

@@ -79,6 +79,7 @@ impl Case {
                 prefetch,
                 priority: 0,
                 channel_credit: None,
+                read: leveret_engine::StreamRead::default(),
                 arguments: leveret_codec::Table::default(),
                 user: "guest".into(),
             };

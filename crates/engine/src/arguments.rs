@@ -1,11 +1,12 @@
 //! The arguments of `queue.declare`: which exist, what they take, which queue types have them, and
 //! when two declares mean the same. The texts are RabbitMQ's.
 
+mod consume;
 mod equivalence;
 mod validate;
 
 use crate::error::{ArgumentError, BrokerError, ResourceName};
-use crate::settings::{DeadLetterStrategy, Overflow, QueueKind};
+use crate::settings::{DeadLetterStrategy, Deduplication, Overflow, QueueKind, RetryKind};
 use leveret_codec::{Table, Value};
 use std::sync::Arc;
 
@@ -32,6 +33,24 @@ pub(crate) struct QueueArguments {
     /// Negative is no limit.
     pub(crate) delivery_limit: Option<i64>,
     pub(crate) consumer_timeout: Option<u64>,
+    pub(crate) retry: RetryArguments,
+    pub(crate) deduplication: Option<Deduplication>,
+    /// Milliseconds.
+    pub(crate) max_age: Option<u64>,
+    pub(crate) segment_bytes: Option<u64>,
+}
+
+/// What arguments say of delayed retry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RetryArguments {
+    /// `None` where nothing is said; `Some(None)` is `disabled`.
+    pub(crate) kind: Option<Option<RetryKind>>,
+    pub(crate) min: Option<u64>,
+    pub(crate) max: Option<u64>,
+    pub(crate) multiplier: Option<u64>,
+    pub(crate) jitter: Option<u64>,
+    /// How many failed deliveries a classic queue tolerates.
+    pub(crate) limit: Option<u64>,
 }
 
 /// The type that a declare asks for.
@@ -71,6 +90,9 @@ pub(crate) fn parse(
     }
     validate::applicable(table, kind, queue)?;
     validate::values(table, queue)?;
+    if kind == QueueKind::Stream {
+        validate::stream_sizes(table)?;
+    }
     Ok(read(table, kind))
 }
 
@@ -97,17 +119,60 @@ pub(crate) fn read(table: &Table, kind: QueueKind) -> QueueArguments {
         dead_letter_strategy: text("x-dead-letter-strategy").and_then(DeadLetterStrategy::parse),
         delivery_limit: table.get("x-delivery-limit").and_then(Value::as_i64),
         consumer_timeout: unsigned("x-consumer-timeout"),
+        retry: RetryArguments {
+            kind: text("x-delayed-retry-type").map(RetryKind::parse),
+            min: unsigned("x-delayed-retry-min"),
+            max: unsigned("x-delayed-retry-max"),
+            multiplier: table.get("x-delayed-retry-multiplier").and_then(hundredths),
+            jitter: unsigned("x-delayed-retry-jitter"),
+            limit: unsigned("x-delayed-retry-limit"),
+        },
+        deduplication: deduplication(table),
+        max_age: text("x-max-age").and_then(|age| max_age_ms(age.as_bytes())),
+        segment_bytes: unsigned("x-stream-max-segment-size-bytes"),
     }
 }
 
-/// Whether text is an age such as `7D`.
+/// What a queue is to remember of deduplication headers.
+// rabbitmq: x-message-deduplication (community plugin)
+fn deduplication(table: &Table) -> Option<Deduplication> {
+    table.get("x-message-deduplication").and_then(Value::as_bool).filter(|wanted| *wanted)?;
+    let unsigned = |key| table.get(key).and_then(Value::as_i64).and_then(|v| u64::try_from(v).ok());
+    Some(Deduplication { ttl: unsigned("x-cache-ttl"), size: unsigned("x-cache-size") })
+}
+
+/// A number that may have a fraction, in hundredths.
+fn hundredths(value: &Value) -> Option<u64> {
+    let hundredths = match value {
+        Value::Float(value) => f64::from(*value) * 100.0,
+        Value::Double(value) => *value * 100.0,
+        other => return u64::try_from(other.as_i64()?).ok()?.checked_mul(100),
+    };
+    (0.0..=1e9).contains(&hundredths).then_some(hundredths as u64)
+}
+
+/// The milliseconds of an age such as `7D`: years, months of 30 days, days, hours, minutes, seconds.
+/// More than fits is as much as fits.
 // rabbitmq: x-max-age
 #[must_use]
-pub(crate) fn is_max_age(text: &[u8]) -> bool {
-    let Some((unit, digits)) = text.split_last() else { return false };
-    !digits.is_empty()
-        && digits.iter().all(u8::is_ascii_digit)
-        && matches!(unit, b'Y' | b'M' | b'D' | b'h' | b'm' | b's')
+pub(crate) fn max_age_ms(text: &[u8]) -> Option<u64> {
+    let (unit, digits) = text.split_last()?;
+    let seconds: u64 = match unit {
+        b'Y' => 365 * 24 * 60 * 60,
+        b'M' => 30 * 24 * 60 * 60,
+        b'D' => 24 * 60 * 60,
+        b'h' => 60 * 60,
+        b'm' => 60,
+        b's' => 1,
+        _ => return None,
+    };
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let n = digits
+        .iter()
+        .fold(0_u64, |n, digit| n.saturating_mul(10).saturating_add(u64::from(digit - b'0')));
+    Some(n.saturating_mul(seconds * 1000))
 }
 
 pub(crate) fn invalid(

@@ -293,6 +293,18 @@ impl Block {
         }
     }
 
+    /// Notes in every record when it came, in the place of an expiry: what is in a stream has none.
+    pub(crate) fn stamp(&mut self, now: Timestamp) {
+        for record in 0..self.len() {
+            self.set_expiry(record, Some(now));
+        }
+    }
+
+    /// When record `at` of a stream came.
+    pub(crate) fn arrived_at(&self, at: u32) -> Option<Timestamp> {
+        self.expires_at(at)
+    }
+
     /// Marks record `at` as one that had a failed delivery before: see [`Record::redelivered`].
     pub fn mark_redelivered(&mut self, at: u32) {
         let span = self.span(at);

@@ -6,6 +6,7 @@ mod republish;
 mod tests;
 
 use crate::block::Block;
+use crate::ids::{QueueId, Seq};
 use crate::settings::DeadLetterTarget;
 use std::sync::Arc;
 
@@ -28,9 +29,14 @@ pub struct DeadLetter {
     /// The vhost of the queue they left.
     pub vhost: Arc<str>,
     /// The queue they left.
+    pub source: QueueId,
+    /// Its name.
     pub queue: Arc<str>,
     /// Where they go.
     pub target: DeadLetterTarget,
+    /// The position of the first, the others follow, if their queue keeps them until it is told by
+    /// [`Queue::letter_answered`](crate::queue::Queue::letter_answered) what became of each.
+    pub held_at: Option<Seq>,
 }
 
 /// Why a message was dead-lettered.

@@ -3,7 +3,7 @@
 
 pub(crate) mod check;
 pub(crate) mod consistent_hash;
-mod deduplication;
+pub(crate) mod deduplication;
 pub mod delay;
 pub(crate) mod direct;
 pub(crate) mod fanout;
@@ -96,6 +96,12 @@ impl ExchangeKind {
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Whether exchanges of this type let messages wait, in a queue of their own.
+    #[must_use]
+    pub fn delays(self) -> bool {
+        self == Self::DelayedMessage
     }
 
     /// Whether exchanges of this type keep something between messages: an [`ExchangeState`].

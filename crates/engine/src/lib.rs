@@ -22,7 +22,10 @@ pub mod settings;
 pub mod time;
 
 pub use ids::{ChannelKey, ConnectionId, ConsumerId, QueueId, Seq, SeqRange};
-pub use settings::{DeadLetterStrategy, DeadLetterTarget, Overflow, QueueKind, QueueSettings};
+pub use settings::{
+    DeadLetterStrategy, DeadLetterTarget, Deduplication, DelayedRetry, Overflow, QueueKind,
+    QueueSettings, StreamSettings,
+};
 pub use time::Timestamp;
 
 pub use error::{
@@ -78,9 +81,11 @@ pub use queue::ops::{DropReason, Keep, Log, LoggedOp, Op, OpIndex, Returns, Show
 pub use queue::paging::PagedOut;
 pub use queue::recovery::Recovery;
 pub use queue::stats::{QueueCounts, QueueStats};
+pub use queue::stream::{StreamFilter, StreamOffset, StreamRead};
 pub use queue::{ConsumerView, Queue, Settle, Settlement};
 pub use record::{BODY_BY_REFERENCE, Body, NewRecord, Record};
 pub use wire::Damaged;
 
-// What management sees.
+// What management and watchers see.
+pub mod notice;
 pub mod view;

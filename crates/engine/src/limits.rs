@@ -16,6 +16,16 @@ pub const PRIORITY_MAX: u64 = 255;
 /// RabbitMQ's bound for the segment size of a stream.
 pub const STREAM_SEGMENT_BYTES_MAX: u64 = 3_000_000_000;
 
+/// The segment size of a stream that does not say its own, RabbitMQ's.
+pub const STREAM_SEGMENT_BYTES_DEFAULT: u64 = 500_000_000;
+
+/// How many records a reader with a filter looks at in one turn, so that a filter that matches
+/// little does not hold its queue's lock: some tenths of a millisecond.
+pub const STREAM_SCAN_RECORDS: u32 = 4096;
+
+/// Values that one `x-stream-filter` may name: each record that is read is compared with all.
+pub const STREAM_FILTER_VALUES_MAX: usize = 255;
+
 /// The bounds RabbitMQ sets for the Bloom filter of a stream chunk.
 pub const STREAM_FILTER_BYTES: std::ops::RangeInclusive<u64> = 16..=255;
 
@@ -40,16 +50,22 @@ pub const HISTORY_BYTES_MAX: usize = 64 << 20;
 /// hundred bytes each a gigabyte.
 pub const SEEN_KEYS_MAX: usize = 10_000_000;
 
-/// Messages that one delayed message exchange holds. Each costs about three hundred bytes besides
-/// its own.
-pub const DELAYED_MESSAGES_MAX: usize = 10_000_000;
-
-/// Bytes of memory of the messages that one delayed message exchange holds. The memory alarm
-/// usually stops publishers before.
-pub const DELAYED_BYTES_MAX: usize = 4 << 30;
+/// Messages that wait in one delayed message exchange. Each costs about a hundred bytes of memory, wherever the
+/// message itself is.
+pub const DELAYED_MESSAGES_MAX: u64 = 10_000_000;
 
 /// The longest delay of a message, RabbitMQ's: about 49 days.
 pub const DELAY_MS_MAX: u64 = 0xFFFF_FFFF;
+
+/// The first delay of a queue that delays retries and does not say for how long, in milliseconds.
+pub const DELAYED_RETRY_MIN_DEFAULT_MS: u64 = 1000;
+
+/// Dead letters of one queue that are on their way to targets that have to confirm them: enough for
+/// a group commit, few enough that what no target takes does not fill other queues' way.
+pub const DEAD_LETTERS_SENT_MAX: u64 = 1024;
+
+/// How long dead letters that nobody took rest before they are sent again, in milliseconds.
+pub const DEAD_LETTER_RETRY_MS: u64 = 1000;
 
 /// What a person may set, for the whole node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -23,6 +23,7 @@ pub mod credit;
 pub mod effects;
 mod expiry;
 mod filed;
+mod held;
 mod level;
 mod limits;
 mod log;
@@ -32,9 +33,11 @@ pub mod paging;
 mod pressure;
 mod publish;
 pub mod recovery;
+pub mod seen;
 mod settle;
 mod slot;
 pub mod stats;
+pub mod stream;
 mod take;
 #[cfg(test)]
 mod tests;
@@ -46,13 +49,16 @@ use crate::time::Timestamp;
 use consumers::{ConsumerSpec, Consumers};
 use credit::ChannelCredit;
 use effects::{DeleteCause, Effects, Outcome};
+use held::Held;
 use level::Level;
 use log::LogState;
 use ops::{DropReason, Op, Returns};
 use paging::QueueDisk;
+use seen::SeenKeys;
 use stats::{Amount, QueueCounts, QueueStats};
 use std::ops::Range;
 use std::sync::Arc;
+use stream::Segments;
 
 pub use settle::{Settle, Settlement};
 
@@ -79,6 +85,12 @@ pub struct Queue {
     log: Option<Box<LogState>>,
     /// `None` until something has to do with a disk.
     disk: Option<Box<QueueDisk>>,
+    /// `None` while nothing is held.
+    held: Option<Box<Held>>,
+    /// `None` unless duplicates are left out.
+    seen: Option<Box<SeenKeys>>,
+    /// `None` for everything but a stream.
+    stream: Option<Box<Segments>>,
     /// When the queue was last in use, as `x-expires` counts it.
     last_used: Timestamp,
     may_deliver: bool,
@@ -105,6 +117,8 @@ impl Queue {
         settings: QueueSettings,
         now: Timestamp,
     ) -> Self {
+        let stream = settings.stream.as_ref().map(|_| Box::default());
+        let seen = settings.deduplication.as_ref().map(|window| Box::new(SeenKeys::new(**window)));
         Self {
             id,
             vhost,
@@ -119,6 +133,9 @@ impl Queue {
             consumers: None,
             log: None,
             disk: None,
+            held: None,
+            seen,
+            stream,
             last_used: now,
             may_deliver: true,
         }
@@ -151,6 +168,8 @@ impl Queue {
     /// Changes what it is set to do. Limits hold at once; a TTL holds for what comes from now on.
     pub fn set_settings(&mut self, settings: QueueSettings, now: Timestamp, fx: &mut Effects) {
         self.settings = settings;
+        self.send_letters(fx);
+        self.truncate(now, fx);
         self.drop_excess(fx);
         self.expire(now, fx);
     }
@@ -172,14 +191,17 @@ impl Queue {
         let n = consumers.map_or(0, |consumers| consumers.len());
         let taken = consumers.is_some_and(|consumers| consumers.is_exclusive());
         let refused = spec.exclusive && (n > 0 || self.settings.single_active_consumer);
-        if taken || refused {
+        if (taken || refused) && !self.is_stream() {
             return Err(BrokerError::ExclusiveUse(ResourceName::queue(
                 &self.vhost,
                 self.name.clone(),
             )));
         }
+        let reader = self.reader(spec.read.from, now);
         let single_active = self.settings.single_active_consumer;
-        self.consumers.get_or_insert_with(|| Box::new(Consumers::new(single_active))).add(spec);
+        let consumers =
+            self.consumers.get_or_insert_with(|| Box::new(Consumers::new(single_active)));
+        consumers.add(spec, reader);
         self.assign(now, fx);
         Ok(())
     }
@@ -257,6 +279,9 @@ impl Queue {
     /// Removes all that is ready and says how much that was. Unacknowledged messages stay.
     // rabbitmq: queue.purge
     pub fn purge(&mut self, fx: &mut Effects) -> u64 {
+        if self.settings.delays_for.is_some() {
+            return self.cancel_all_delayed(fx);
+        }
         let n = self.ready.n;
         let mut ranges = Vec::new();
         for level in &self.levels {
@@ -297,11 +322,13 @@ impl Queue {
     /// lead, or is not sure that it does, must not.
     pub fn may_deliver(&mut self, may: bool, now: Timestamp, fx: &mut Effects) {
         self.may_deliver = may;
+        self.send_letters(fx);
+        self.release_due(now, fx);
         self.expire(now, fx);
         self.assign(now, fx);
     }
 
-    /// How much the queue holds.
+    /// How much the queue holds. What readers of a stream have not acknowledged is in it all the same.
     #[must_use]
     pub fn counts(&self) -> QueueCounts {
         QueueCounts {
@@ -310,6 +337,10 @@ impl Queue {
             unacked: self.unacked.n,
             unacked_bytes: self.unacked.bytes,
             in_flight: self.in_flight.n,
+            dead: self.held.as_ref().map_or(0, |held| held.dead.n),
+            dead_bytes: self.held.as_ref().map_or(0, |held| held.dead.bytes),
+            delayed: self.held.as_ref().map_or(0, |held| held.delayed.n),
+            delayed_bytes: self.held.as_ref().map_or(0, |held| held.delayed.bytes),
             consumers: self.consumers.as_ref().map_or(0, |consumers| consumers.len()),
         }
     }
@@ -340,7 +371,8 @@ impl Queue {
     /// Bytes of memory that the messages take, with the lists that hold them.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.levels.iter().map(Level::memory).sum()
+        let seen = self.seen.as_ref().map_or(0, |seen| seen.memory());
+        self.levels.iter().map(Level::memory).sum::<usize>() + seen
     }
 
     /// All that the queue holds, ready or not, for a checkpoint: the ranges of each priority and

@@ -7,6 +7,8 @@
 //! | properties: property flags and values
 //! | body, or a u32 that numbers one of the block's shared bodies
 //! ```
+//!
+//! In a stream, where nothing expires, `expires` is the time of arrival.
 
 use crate::time::Timestamp;
 use bytes::Bytes;
@@ -321,7 +323,7 @@ pub(crate) fn expiry_from_u64(stored: u64) -> Option<Timestamp> {
 }
 
 /// Splits a short string off the front.
-fn short_string(bytes: &[u8]) -> (&[u8], &[u8]) {
+pub(crate) fn short_string(bytes: &[u8]) -> (&[u8], &[u8]) {
     let Some((len, rest)) = bytes.split_first() else { return (&[], &[]) };
     rest.split_at_checked(usize::from(*len)).unwrap_or_default()
 }

@@ -44,6 +44,8 @@ pub struct Routed {
     slots: Vec<u32>,
     by_key_alone: bool,
     refused: bool,
+    /// How many of the queues are those in which exchanges keep what waits.
+    n_held: usize,
     /// What the next exchange that chooses at random goes by.
     random: u64,
     pub(crate) targets: Vec<Target>,
@@ -65,6 +67,7 @@ impl Routed {
             slots: Vec::new(),
             by_key_alone: true,
             refused: false,
+            n_held: 0,
             random: seed,
             targets: Vec::new(),
             topic: TopicScratch::default(),
@@ -99,6 +102,19 @@ impl Routed {
         self.refused
     }
 
+    /// Whether the message only waits, for an exchange to route it later: it has reached no queue yet.
+    #[must_use]
+    pub fn only_waits(&self) -> bool {
+        self.n_held > 0 && self.n_held == self.queues.len()
+    }
+
+    /// Notes the queue in which an exchange keeps what waits.
+    pub(crate) fn hold(&mut self, queue: u32) {
+        self.repeated |= !self.slots.is_empty();
+        self.slots.push(queue);
+        self.n_held += 1;
+    }
+
     pub(crate) fn refuse(&mut self) {
         self.refused = true;
     }
@@ -120,6 +136,7 @@ impl Routed {
         self.visited.push(exchange);
         self.by_key_alone = true;
         self.refused = false;
+        self.n_held = 0;
         self.repeated = false;
     }
 

@@ -38,6 +38,110 @@ pub struct QueueSettings {
     /// How long a delivery may stay unacknowledged, in milliseconds; `None` leaves it to the
     /// node's configuration.
     pub consumer_timeout: Option<u64>,
+    /// How long a message that came back waits for its next try; `None` is not at all.
+    pub delayed_retry: Option<Box<DelayedRetry>>,
+    /// Whether a message is left out whose deduplication header was seen, and for how long.
+    pub deduplication: Option<Box<Deduplication>>,
+    /// The exchange whose messages wait here for their time; `None` for every queue that a client made.
+    pub delays_for: Option<Arc<str>>,
+    /// What makes it a stream; `None` for every other type.
+    pub stream: Option<Box<StreamSettings>>,
+}
+
+/// For how long a queue remembers deduplication headers: with neither a time nor a number, for as long as
+/// their messages are in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deduplication {
+    /// How long after the message came, in milliseconds.
+    pub ttl: Option<u64>,
+    /// How many headers; the oldest goes for a new one.
+    pub size: Option<u64>,
+}
+
+/// How long messages that came back wait until they may be delivered again.
+// rabbitmq: quorum queues, delayed retry
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DelayedRetry {
+    /// Which of them wait.
+    pub kind: RetryKind,
+    /// How long after the first time, in milliseconds.
+    pub min: u64,
+    /// How long at most, in milliseconds.
+    pub max: u64,
+    /// By how much, in hundredths, a delay is longer than the one before; 0 is linear: each is longer by the first.
+    pub multiplier: u32,
+    /// Up to how many hundredths of it are added to a delay, so that what failed together does not come together.
+    pub jitter: u32,
+}
+
+/// Which messages that came back wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RetryKind {
+    /// All of them.
+    All,
+    /// Those whose delivery failed: they were rejected, or whoever had them went away.
+    Failed,
+    /// Those that were given back without a failure.
+    Returned,
+}
+
+impl RetryKind {
+    /// The value of a word; `None` for `disabled` and for what is no word.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "all" => Some(Self::All),
+            "failed" => Some(Self::Failed),
+            "returned" => Some(Self::Returned),
+            _ => None,
+        }
+    }
+}
+
+impl DelayedRetry {
+    /// How long a message waits that came back for the `n`th time; `random` decides about the jitter.
+    #[must_use]
+    pub fn delay(&self, n: u32, random: u64) -> u64 {
+        let delay = match self.multiplier {
+            0 => self.min.saturating_mul(n.into()),
+            multiplier => {
+                let mut delay = u128::from(self.min);
+                for _ in 1..n {
+                    let next = delay * u128::from(multiplier) / 100;
+                    if next <= delay || delay > u128::from(self.max) {
+                        break;
+                    }
+                    delay = next;
+                }
+                u64::try_from(delay).unwrap_or(u64::MAX)
+            }
+        };
+        let delay = delay.min(self.max);
+        let most = u128::from(delay) * u128::from(self.jitter) / 100;
+        let added = (u128::from(random) * most) >> u64::BITS;
+        delay.saturating_add(u64::try_from(added).unwrap_or(0)).min(self.max)
+    }
+
+    /// Whether a message that came back waits.
+    #[must_use]
+    pub fn is_for(&self, failed: bool) -> bool {
+        match self.kind {
+            RetryKind::All => true,
+            RetryKind::Failed => failed,
+            RetryKind::Returned => !failed,
+        }
+    }
+}
+
+/// How a stream keeps what was published to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamSettings {
+    /// How many bytes it keeps, its newest segment aside.
+    pub max_bytes: Option<u64>,
+    /// How long it keeps a segment, in milliseconds.
+    pub max_age: Option<u64>,
+    /// A segment of this many bytes is followed by another. Whole segments go.
+    pub segment_bytes: u64,
 }
 
 /// What happens to a message when the queue is at its length limit.

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use leveret_engine::exchange::delay::Due;
 use leveret_engine::{
     Block, ChannelKey, ConnectionId, DeadLetter, Effects, Exchange, Incoming, Queue, QueueId,
     QueueMeta, Routable, Routed, SettleOutcome, Settled, Timestamp,
@@ -13,10 +14,10 @@ use leveret_engine::{
 use leveret_protocol::Event;
 use smallvec::SmallVec;
 
+use crate::letters::{Answered, Letter, Letters};
 use crate::mailbox::Ready;
 use crate::node::Node;
 use crate::queues::QueueCell;
-use crate::timers::Timed;
 
 /// What one turn of a connection (or of the timers) brings about beyond the queue it touches.
 pub(crate) struct Scope<'a> {
@@ -27,6 +28,10 @@ pub(crate) struct Scope<'a> {
     pub(crate) rest: u64,
     fx: Effects,
     dead: VecDeque<DeadLetter>,
+    /// Messages whose time has come.
+    due: VecDeque<Due>,
+    /// Dead letters whose queues are to be told what became of them.
+    answered: Vec<Answered>,
     /// Holds on the journal's open group, until the dead letters are in their queues.
     holds: u32,
     deletes: SmallVec<[QueueId; 1]>,
@@ -47,6 +52,8 @@ impl<'a> Scope<'a> {
             rest: 0,
             fx: Effects::default(),
             dead: VecDeque::new(),
+            due: VecDeque::new(),
+            answered: Vec::new(),
             holds: 0,
             deletes: SmallVec::new(),
         }
@@ -92,7 +99,7 @@ impl Node {
             (result, queue.next_deadline())
         };
         if !cell.leaving.load(Ordering::Relaxed) {
-            self.timers.arm(Timed::Queue(cell.id), &cell.armed, deadline);
+            self.timers.arm(cell.id, &cell.armed, deadline);
         }
         self.carry_out(cell, scope);
         result
@@ -110,6 +117,10 @@ impl Node {
             }
         }
         for settled in scope.fx.settled.drain(..) {
+            if Letters::are_told(&settled) {
+                self.letters.settled(&settled, |answered| scope.answered.push(answered));
+                continue;
+            }
             let connection = settled.channel.connection;
             post(self, &mut scope.own, connection, Event::Settled(settled));
         }
@@ -118,6 +129,7 @@ impl Node {
             post(self, &mut scope.own, channel.connection, event);
         }
         scope.dead.extend(scope.fx.dead_letters.drain(..));
+        scope.due.extend(scope.fx.due.drain(..));
         if !scope.fx.loads.is_empty() {
             self.journal.loads.ask(cell, &mut scope.fx.loads);
         }
@@ -133,8 +145,16 @@ impl Node {
             while let Some(dead) = scope.dead.pop_front() {
                 self.dead_letter(&dead, scope);
             }
+            if let Some(due) = scope.due.pop_front() {
+                self.pass_on(&due, scope);
+                continue;
+            }
             if scope.holds > 0 {
                 self.journal.release(std::mem::take(&mut scope.holds));
+            }
+            if let Some(answered) = scope.answered.pop() {
+                self.letter_answered(answered, scope);
+                continue;
             }
             let Some(id) = scope.deletes.pop() else { break };
             self.delete_unused(id, scope.now);
@@ -148,13 +168,61 @@ impl Node {
     }
 
     fn dead_letter(&self, dead: &DeadLetter, scope: &mut Scope<'_>) {
-        for letter in dead.republish(scope.now) {
+        let held_at = |n: u64| {
+            let (queue, position) = (dead.source, dead.held_at?.plus(n));
+            Some(Letter { queue, position, goes_anyway: false })
+        };
+        for (letter, n) in dead.republish(scope.now).zip(0..) {
             let mut block = Block::new();
             letter.push_to(&mut block);
             let keys = letter.routing_keys();
             let message = Unsent { exchange: letter.exchange(), keys: &keys, block: &block };
-            self.send(&dead.vhost, &message, |queue| !letter.is_cycle(&queue.name), scope);
+            let wanted = |queue: &QueueMeta| !letter.is_cycle(&queue.name);
+            match held_at(n) {
+                None => self.send(&dead.vhost, &message, wanted, scope),
+                Some(held) => self.send_held(&dead.vhost, &message, wanted, held, scope),
+            }
         }
+    }
+
+    /// Routes a message whose time has come. Without a target it is gone.
+    fn pass_on(&self, due: &Due, scope: &mut Scope<'_>) {
+        let (block, keys) = (due.released(scope.now), due.routing_keys());
+        let message = Unsent { exchange: &due.exchange, keys: &keys, block: &block };
+        let letter = Letter { queue: due.source, position: due.position, goes_anyway: true };
+        self.send_held(&due.vhost, &message, |_| true, letter, scope);
+    }
+
+    /// Publishes a message whose queue keeps it until every target has it.
+    fn send_held(
+        &self,
+        vhost: &str,
+        message: &Unsent<'_>,
+        wanted: impl Fn(&QueueMeta) -> bool,
+        letter: Letter,
+        scope: &mut Scope<'_>,
+    ) {
+        let targets = self.targets(vhost, message, wanted, scope.now);
+        let cells: SmallVec<[_; 2]> =
+            targets.into_iter().filter_map(|queue| self.queues.get(queue)).collect();
+        if cells.is_empty() {
+            return scope.answered.push(Answered { letter, taken: letter.goes_anyway });
+        }
+        let (confirm, now) = (self.letters.send(letter, cells.len()), scope.now);
+        for cell in cells {
+            let confirms = SmallVec::from_iter([confirm]);
+            let incoming = Incoming { block: message.block.clone(), confirms };
+            self.with_queue(&cell, scope, |queue, fx| queue.publish(incoming, now, fx));
+        }
+    }
+
+    fn letter_answered(&self, answered: Answered, scope: &mut Scope<'_>) {
+        let Answered { letter, taken } = answered;
+        let Some(cell) = self.queues.get(letter.queue) else { return };
+        let now = scope.now;
+        self.with_queue(&cell, scope, |queue, fx| {
+            queue.letter_answered(letter.position, taken, now, fx);
+        });
     }
 
     /// Publishes a message that no client sent to the queues that it reaches and that are `wanted`: to none when its

@@ -1,15 +1,12 @@
-//! What exchanges of some types keep between messages, each behind its own lock: recent messages, headers that were seen,
-//! messages that wait for their time.
+//! What exchanges of some types keep between messages, each behind its own lock: recent messages, headers that were seen.
 //!
 //! *Invariant:* the lock of an exchange may be taken while the topology is locked, never the other way round; no queue
 //! is locked while it is held.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::HashMap;
 use leveret_engine::exchange::Kept;
-use leveret_engine::exchange::delay::{DelayLog, Delayed};
 use leveret_engine::{
     BindingSpec, Block, Destination, Exchange, ExchangeState, Incoming, Passage, QueueId,
     Timestamp, Topology,
@@ -19,23 +16,10 @@ use smallvec::SmallVec;
 
 use crate::effects::{Scope, Unsent};
 use crate::node::Node;
-use crate::timers::Timed;
-
-/// Delayed messages that one look at an exchange passes on: bounds how long other timers wait.
-const RELEASE_MAX: usize = 1000;
-
-/// An exchange that keeps something; one that is declared again has another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct ExchangeId(u64);
 
 /// What one exchange keeps.
 pub(crate) struct ExchangeCell {
-    id: ExchangeId,
-    vhost: Arc<str>,
-    name: Arc<str>,
     state: Mutex<ExchangeState>,
-    /// The earliest deadline that the timers know of, in ms; `u64::MAX` when none.
-    armed: AtomicU64,
 }
 
 /// All exchanges that keep something. Written when one comes or goes, while the topology is locked for writing.
@@ -47,43 +31,25 @@ pub(crate) struct ExchangeTable {
 #[derive(Default)]
 struct Inner {
     by_name: HashMap<(Arc<str>, Arc<str>), Arc<ExchangeCell>>,
-    by_id: HashMap<ExchangeId, Arc<ExchangeCell>>,
-    made: u64,
 }
 
 impl ExchangeTable {
     /// Notes an exchange, if it is of a type that keeps something.
     pub(crate) fn add(&self, exchange: &Exchange) {
         let Some(state) = ExchangeState::new(exchange) else { return };
-        let mut inner = self.inner.write();
-        inner.made += 1;
-        let cell = Arc::new(ExchangeCell {
-            id: ExchangeId(inner.made),
-            vhost: Arc::clone(&exchange.vhost),
-            name: Arc::clone(&exchange.name),
-            state: Mutex::new(state),
-            armed: AtomicU64::new(u64::MAX),
-        });
-        inner.by_id.insert(cell.id, Arc::clone(&cell));
-        inner.by_name.insert(key(&exchange.vhost, &exchange.name), cell);
+        let cell = Arc::new(ExchangeCell { state: Mutex::new(state) });
+        self.inner.write().by_name.insert(key(&exchange.vhost, &exchange.name), cell);
     }
 
     pub(crate) fn remove(&self, exchange: &Exchange) {
         if !exchange.kind.keeps_state() {
             return;
         }
-        let mut inner = self.inner.write();
-        if let Some(cell) = inner.by_name.remove(&key(&exchange.vhost, &exchange.name)) {
-            inner.by_id.remove(&cell.id);
-        }
+        self.inner.write().by_name.remove(&key(&exchange.vhost, &exchange.name));
     }
 
     fn find(&self, vhost: &Arc<str>, name: &Arc<str>) -> Option<Arc<ExchangeCell>> {
         self.inner.read().by_name.get(&key(vhost, name)).cloned()
-    }
-
-    fn get(&self, id: ExchangeId) -> Option<Arc<ExchangeCell>> {
-        self.inner.read().by_id.get(&id).cloned()
     }
 }
 
@@ -116,40 +82,8 @@ impl Node {
         let Some(cell) = self.exchanges.find(&exchange.vhost, &exchange.name) else {
             return Passage::Route;
         };
-        let (passage, due) = {
-            let mut state = cell.state.lock();
-            let passage = state.pass(properties, now, keep);
-            (passage, state.delayed().and_then(DelayLog::next_due))
-        };
-        self.timers.arm(Timed::Exchange(cell.id), &cell.armed, due);
-        passage
-    }
-
-    /// Passes on the messages of an exchange whose time has come.
-    pub(crate) fn release_delayed(&self, id: ExchangeId, scope: &mut Scope<'_>) {
-        let Some(cell) = self.exchanges.get(id) else { return };
-        cell.armed.store(u64::MAX, Ordering::Relaxed);
-        let due = {
-            let mut state = cell.state.lock();
-            state.delayed_mut().map(|log| log.take_due(scope.now, RELEASE_MAX)).unwrap_or_default()
-        };
-        for delayed in &due {
-            self.release(&cell, delayed, scope);
-        }
-        let next = {
-            let mut state = cell.state.lock();
-            let Some(log) = state.delayed_mut() else { return };
-            due.iter().for_each(|delayed| log.done(delayed.number));
-            log.next_due()
-        };
-        self.timers.arm(Timed::Exchange(cell.id), &cell.armed, next);
-    }
-
-    fn release(&self, cell: &ExchangeCell, delayed: &Delayed, scope: &mut Scope<'_>) {
-        let block = delayed.released(scope.now);
-        let keys = delayed.message.routing_keys();
-        let message = Unsent { exchange: &cell.name, keys: &keys, block: &block };
-        self.send(&cell.vhost, &message, |_| true, scope);
+        let mut state = cell.state.lock();
+        state.pass(properties, now, keep)
     }
 
     /// What a new binding receives of the exchange's recent messages. The topology is locked for writing, so every

@@ -17,10 +17,12 @@ use crate::counters::Retired;
 use crate::effects::Scope;
 use crate::exchanges::ExchangeTable;
 use crate::journal::Journal;
+use crate::letters::Letters;
+use crate::notices::Watched;
 use crate::queues::QueueTable;
 use crate::replies::Replies;
 use crate::session::Session;
-use crate::timers::{Timed, Timers};
+use crate::timers::Timers;
 use crate::views::Endpoints;
 
 /// What a node is made with.
@@ -51,6 +53,8 @@ pub struct Node {
     pub(crate) queues: QueueTable,
     pub(crate) exchanges: ExchangeTable,
     pub(crate) journal: Journal,
+    pub(crate) letters: Letters,
+    pub(crate) watched: Watched,
     pub(crate) connections: ConnectionTable,
     pub(crate) admission: Admission,
     pub(crate) replies: Replies,
@@ -98,6 +102,8 @@ impl Node {
             queues: QueueTable::new(config.keeps_messages),
             exchanges: ExchangeTable::default(),
             journal: Journal::default(),
+            letters: Letters::default(),
+            watched: Watched::default(),
             connections: ConnectionTable::default(),
             admission: Admission::new(config.connection_max),
             replies: Replies::default(),
@@ -167,12 +173,9 @@ impl Node {
 
     /// Looks at what has its time: messages expire, delayed ones reach their queues, unused queues go.
     pub fn tick(&self, now: Timestamp) {
-        for timed in self.timers.due(now) {
+        for queue in self.timers.due(now) {
             let mut scope = Scope::new(now);
-            match timed {
-                Timed::Queue(id) => self.tick_queue(id, &mut scope),
-                Timed::Exchange(id) => self.release_delayed(id, &mut scope),
-            }
+            self.tick_queue(queue, &mut scope);
             self.finish(&mut scope);
         }
     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use leveret_cluster::Proposed;
 use leveret_engine::{
     Block, BrokerError, ChannelKey, Command, ConsumerId, ConsumerSpec, Effects, Exchange,
-    NewRecord, Passage, Queue, QueueId, QueueMeta, ResourceName, Settle, Timestamp, Topology,
+    NewRecord, Passage, Queue, QueueId, QueueKind, QueueMeta, ResourceName, Settle, Timestamp,
+    Topology,
 };
 use leveret_protocol::{Answer, Broker, Call, Counts, Event, Tap};
 use parking_lot::RwLockReadGuard;
@@ -20,6 +21,14 @@ use crate::queues::QueueCell;
 /// than new memory could be filled; a consumer that does not read cannot hold a publisher back for longer than this
 /// per batch.
 const REST_MS: u64 = 1;
+
+/// What is told of a queue by a declare.
+pub(crate) fn told_counts(queue: &Queue) -> Counts {
+    let counts = queue.counts();
+    // rabbitmq: nobody is told how many read a stream
+    let consumers = if queue.is_stream() { 0 } else { counts.consumers };
+    Counts { ready: counts.ready, consumers }
+}
 
 /// One connection's way into the node during one turn.
 pub(crate) struct Ports<'n, 's> {
@@ -97,14 +106,26 @@ impl<'n, 's> Ports<'n, 's> {
         if if_unused && counts.consumers > 0 {
             return Some(Answer::Deleted(Err(BrokerError::InUse(name()))));
         }
+        // rabbitmq: who deletes a stream is not told how much was in it
+        let n = if meta.kind == QueueKind::Stream { 0 } else { counts.ready };
         self.propose(channel, Node::delete_command(meta), move |_, proposed, _| {
-            Answer::Deleted(proposed.map(|_| counts.ready))
+            Answer::Deleted(proposed.map(|_| n))
         })
     }
 
     fn consume(&mut self, queue: QueueId, spec: ConsumerSpec) -> Result<(), BrokerError> {
         let now = self.scope.now;
-        self.with(queue, |queue, fx| queue.consume(spec, now, fx)).unwrap_or(Ok(()))
+        let told = self.node.watched.is_listened().then(|| spec.clone());
+        let mut name = None;
+        let taken = self.with(queue, |queue, fx| {
+            name = told.as_ref().map(|_| Arc::clone(queue.name()));
+            queue.consume(spec, now, fx)
+        });
+        if let (Some(spec), Some(queue), Some(Ok(()))) = (told, name, &taken) {
+            let (node, handle) = (self.node, self.handle);
+            node.tell_of(handle, self.scope, |client| client.consumes(&queue, &spec));
+        }
+        taken.unwrap_or(Ok(()))
     }
 
     /// The next message, or that there is none; `None` while the queue reads it from disk: then the connection is told to
@@ -132,8 +153,7 @@ impl<'n, 's> Ports<'n, 's> {
         let now = self.scope.now;
         self.with(queue, |queue, _| {
             queue.touch(now);
-            let counts = queue.counts();
-            Counts { ready: counts.ready, consumers: counts.consumers }
+            told_counts(queue)
         })
     }
 }
@@ -214,16 +234,32 @@ impl Broker for Ports<'_, '_> {
         let now = self.scope.now;
         Some(match call {
             Call::Open { vhost, user } => {
-                let topology = self.node.topology.read();
-                let id = self.handle.id;
-                Answer::Opened(self.node.admission.connection(&topology, id, &vhost, &user))
+                let opened = {
+                    let topology = self.node.topology.read();
+                    let id = self.handle.id;
+                    self.node.admission.connection(&topology, id, &vhost, &user)
+                };
+                if opened.is_ok() {
+                    self.node.connection_opened(self.handle, &user, &vhost, self.scope);
+                }
+                Answer::Opened(opened)
             }
             Call::OpenChannel { user } => {
-                let topology = self.node.topology.read();
-                Answer::Opened(self.node.admission.channel(&topology, self.handle.id, &user))
+                let opened = {
+                    let topology = self.node.topology.read();
+                    self.node.admission.channel(&topology, self.handle.id, &user)
+                };
+                if opened.is_ok() {
+                    let number = channel.number;
+                    self.node
+                        .tell_of(self.handle, self.scope, |client| client.channel_opened(number));
+                }
+                Answer::Opened(opened)
             }
             Call::CloseChannel { .. } => {
                 self.node.admission.release_channel(self.handle.id);
+                let number = channel.number;
+                self.node.tell_of(self.handle, self.scope, |client| client.channel_closed(number));
                 Answer::Cancelled
             }
             Call::Command(command) => {
@@ -240,7 +276,17 @@ impl Broker for Ports<'_, '_> {
             }
             Call::Consume { queue, spec } => Answer::Consuming(self.consume(queue, spec)),
             Call::Cancel { queue, consumer } => {
-                self.with(queue, |queue, fx| queue.cancel(consumer, now, fx));
+                let listened = self.node.watched.is_listened();
+                let gone = self.with(queue, |queue, fx| {
+                    let gone = queue.consumers().find(|view| listened && view.spec.id == consumer);
+                    let gone = gone.map(|view| (Arc::clone(queue.name()), view.spec.clone()));
+                    queue.cancel(consumer, now, fx);
+                    gone
+                });
+                if let Some((queue, spec)) = gone.flatten() {
+                    let (node, handle) = (self.node, self.handle);
+                    node.tell_of(handle, self.scope, |client| client.cancelled(&queue, &spec));
+                }
                 Answer::Cancelled
             }
             Call::Get { queue, no_ack } => match self.node.queues.get(queue) {

@@ -44,6 +44,8 @@ pub struct Session {
     /// Until when the client is not read, so that consumers catch up.
     rest_until: Timestamp,
     out: Output,
+    /// Whether the client has ever opened its vhost.
+    was_open: bool,
 }
 
 impl Session {
@@ -61,6 +63,7 @@ impl Session {
             now: Timestamp(0),
             rest_until: Timestamp(0),
             out: Output::default(),
+            was_open: false,
         }
     }
 
@@ -141,7 +144,12 @@ impl Session {
 
     /// The socket is gone: everything unacked goes back, everything exclusive is deleted.
     pub fn disconnect(&mut self, now: Timestamp) {
+        let was_open = self.was_open;
         self.turn(now, |connection, ports, _| connection.closed(now, ports));
+        let mut scope = Scope::of(self.handle.id, &mut self.own, now);
+        let end = self.connection.end();
+        self.node.connection_ended(&self.handle, &end, was_open, &mut scope);
+        self.node.finish(&mut scope);
         self.node.disconnected(&self.handle, now);
     }
 
@@ -151,6 +159,7 @@ impl Session {
         work: impl FnOnce(&mut Connection, &mut Ports<'_, '_>, &mut Output) -> R,
     ) -> R {
         let result = self.step(now, work);
+        self.was_open |= self.is_open();
         while !self.own.events.is_empty() {
             let events = std::mem::take(&mut self.own.events);
             self.hand_over(events, now);

@@ -1,4 +1,4 @@
-//! Deadlines of queues (message TTL at the head, `x-expires`) and of exchanges (delayed messages): a heap, and one
+//! Deadlines of queues (message TTL at the head, `x-expires`, messages that wait for their time): a heap, and one
 //! waker for whoever watches it.
 
 use std::cmp::Reverse;
@@ -9,15 +9,6 @@ use std::task::Waker;
 use leveret_engine::{QueueId, Timestamp};
 use parking_lot::Mutex;
 
-use crate::exchanges::ExchangeId;
-
-/// Whose time may come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Timed {
-    Queue(QueueId),
-    Exchange(ExchangeId),
-}
-
 #[derive(Default)]
 pub(crate) struct Timers {
     inner: Mutex<Inner>,
@@ -25,7 +16,7 @@ pub(crate) struct Timers {
 
 #[derive(Default)]
 struct Inner {
-    heap: BinaryHeap<Reverse<(u64, Timed)>>,
+    heap: BinaryHeap<Reverse<(u64, QueueId)>>,
     waker: Option<Waker>,
 }
 
@@ -33,7 +24,7 @@ impl Timers {
     /// Makes sure that `who` is looked at by `deadline`; `armed` is the earliest look that is due. One that is too early
     /// stays: a look too many is harmless, and a deadline that moves later (the usual case) costs nothing here.
     #[inline]
-    pub(crate) fn arm(&self, who: Timed, armed: &AtomicU64, deadline: Option<Timestamp>) {
+    pub(crate) fn arm(&self, who: QueueId, armed: &AtomicU64, deadline: Option<Timestamp>) {
         let Some(Timestamp(at)) = deadline else { return };
         if armed.load(Ordering::Relaxed) <= at {
             return;
@@ -58,7 +49,7 @@ impl Timers {
     }
 
     /// Those whose time has come.
-    pub(crate) fn due(&self, now: Timestamp) -> Vec<Timed> {
+    pub(crate) fn due(&self, now: Timestamp) -> Vec<QueueId> {
         let mut inner = self.inner.lock();
         let mut due = Vec::new();
         while let Some(Reverse((at, who))) = inner.heap.peek().copied() {

@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use leveret_cluster::{Settled, StateMachine};
 use leveret_engine::command::{Change, Outcome};
+use leveret_engine::notice::Event;
+use leveret_engine::notice::changes::of_command;
 use leveret_engine::{Applied, BrokerError, Command, QueueMeta, Timestamp, Topology};
-use leveret_protocol::{Declared, Event};
+use leveret_protocol::Declared;
 
 use crate::connections::Shape;
 use crate::effects::Scope;
 use crate::exchanges::Replay;
 use crate::node::Node;
+use crate::ports::told_counts;
 use crate::queues::QueueCell;
-use crate::timers::Timed;
 
 /// What is left to do of a command's changes once the topology is unlocked.
 enum Aftermath {
@@ -20,6 +22,7 @@ enum Aftermath {
     Reset(Arc<QueueMeta>),
     Disconnect { who: Who, text: String },
     Replay(Replay),
+    Tell(Event),
 }
 
 enum Who {
@@ -58,6 +61,12 @@ impl Node {
             let changes = changes.unwrap_or_default().into_iter();
             let mut aftermath: Vec<_> =
                 changes.filter_map(|change| self.note(change, now)).collect();
+            let was_listened = self.watched.is_listened();
+            self.watched.follow(&topology);
+            if was_listened || self.watched.is_listened() {
+                let events = applied.as_ref().map(|applied| of_command(command, applied));
+                aftermath.extend(events.unwrap_or_default().into_iter().map(Aftermath::Tell));
+            }
             let bound = matches!(&applied, Ok(applied)
                 if matches!(applied.outcome, Outcome::Bound { created: true }));
             if bound && let Command::Bind(spec) = command {
@@ -74,13 +83,14 @@ impl Node {
     /// Makes the queues that the topology begins with, and watches their deadlines.
     pub(crate) fn open_queues(&self, now: Timestamp) {
         let topology = self.topology.read();
+        self.watched.follow(&topology);
         for exchange in topology.vhosts().flat_map(|vhost| vhost.exchanges()) {
             self.exchanges.add(exchange);
         }
         for queue in topology.vhosts().flat_map(|vhost| vhost.queues()) {
             let cell = self.queues.add(queue, now);
             let deadline = cell.queue.lock().next_deadline();
-            self.timers.arm(Timed::Queue(cell.id), &cell.armed, deadline);
+            self.timers.arm(cell.id, &cell.armed, deadline);
         }
     }
 
@@ -100,7 +110,7 @@ impl Node {
         let mut scope = Scope::new(now);
         let counts = self.with_queue(&cell, &mut scope, |live, _| {
             live.touch(now);
-            live.counts()
+            told_counts(live)
         });
         Ok(Declared { queue, ready: counts.ready, consumers: counts.consumers })
     }
@@ -152,6 +162,7 @@ impl Node {
                     });
                 }
             }
+            Aftermath::Tell(event) => self.tell(event, &mut scope),
             Aftermath::Replay(replay) => self.replay(&replay, &mut scope),
             Aftermath::Disconnect { who, text } => {
                 self.close_where(&text, |shape| match &who {
@@ -167,7 +178,7 @@ impl Node {
     pub(crate) fn close_where(&self, text: &str, chosen: impl Fn(&Shape) -> bool) {
         for handle in self.connections.all() {
             if handle.shape().is_some_and(|shape| chosen(&shape)) {
-                handle.mailbox.post(Event::forced_close(text));
+                handle.mailbox.post(leveret_protocol::Event::forced_close(text));
             }
         }
     }

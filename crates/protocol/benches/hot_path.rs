@@ -254,6 +254,7 @@ fn deliveries() {
         first_seq: Seq(at),
         redelivered: false,
         returns: Returns::default(),
+        from_stream: false,
     };
     let mut bench = Bench::new(&[&consume(true)]);
     measure("deliver without ack", || {

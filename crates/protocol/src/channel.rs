@@ -25,6 +25,7 @@ mod queue_methods;
 mod reply_to;
 mod returns;
 mod routes;
+mod stream_offset;
 mod transaction;
 mod unacked;
 

@@ -157,8 +157,8 @@ impl Shared {
             };
             let key = load.key;
             let now = self.clock.now();
-            let damaged = bytes.is_some() && !self.node.loaded(load, bytes.as_ref(), now);
-            if damaged {
+            let sound = self.node.loaded(load, bytes.as_ref(), now);
+            if !sound && bytes.is_some() {
                 error!(chunk = %key, "a part of a queue does not make sense; its messages are lost");
             }
         }

@@ -1,9 +1,9 @@
 //! The checks of `queue.declare` arguments, in RabbitMQ's order.
 // rabbitmq: queue.declare arguments
 
-use super::{invalid, is_max_age};
+use super::{hundredths, invalid, max_age_ms};
 use crate::error::{ArgumentError, BrokerError, ResourceName};
-use crate::limits::{PRIORITY_MAX, STREAM_SEGMENT_BYTES_MAX, TTL_MS_MAX};
+use crate::limits::{PRIORITY_MAX, STREAM_FILTER_BYTES, STREAM_SEGMENT_BYTES_MAX, TTL_MS_MAX};
 use crate::policy::kind_bit;
 use crate::settings::{DeadLetterStrategy, Overflow, QueueKind};
 use leveret_codec::{Table, Value};
@@ -35,11 +35,22 @@ static ARGUMENTS: &[(&str, u8, Check)] = &[
     ("x-queue-type", C | Q | S, anything),
     ("x-quorum-initial-group-size", Q, positive),
     ("x-max-age", S, max_age),
-    ("x-stream-max-segment-size-bytes", S, segment_size),
+    ("x-stream-max-segment-size-bytes", S, not_negative),
     ("x-stream-filter-size-bytes", S, not_negative),
     ("x-initial-cluster-size", S, positive),
     ("x-queue-leader-locator", C | Q | S, leader_locator),
     ("x-delivery-limit", Q, anything),
+    // 4.3 takes anything here; what makes no sense is as if it were not there.
+    ("x-delayed-retry-type", C | Q, anything),
+    ("x-delayed-retry-min", C | Q, anything),
+    ("x-delayed-retry-max", C | Q, anything),
+    // Not RabbitMQ's own.
+    ("x-message-deduplication", C | Q, truth),
+    ("x-cache-size", C | Q, positive),
+    ("x-cache-ttl", C | Q, positive),
+    ("x-delayed-retry-multiplier", C | Q, multiplier),
+    ("x-delayed-retry-jitter", C | Q, percentage),
+    ("x-delayed-retry-limit", C, not_negative),
     ("x-queue-master-locator", C, anything),
 ];
 
@@ -66,6 +77,15 @@ pub(crate) static COMPARED: &[(&str, u8)] = &[
     ("x-initial-cluster-size", S),
     ("x-queue-leader-locator", C | Q | S),
     ("x-delivery-limit", Q),
+    ("x-message-deduplication", C | Q),
+    ("x-cache-size", C | Q),
+    ("x-cache-ttl", C | Q),
+    ("x-delayed-retry-type", C | Q),
+    ("x-delayed-retry-min", C | Q),
+    ("x-delayed-retry-max", C | Q),
+    ("x-delayed-retry-multiplier", C | Q),
+    ("x-delayed-retry-jitter", C | Q),
+    ("x-delayed-retry-limit", C),
 ];
 
 /// An argument that exists, but not for this type of queue, is refused; an unknown one is not.
@@ -95,6 +115,20 @@ pub(super) fn values(table: &Table, queue: &ResourceName) -> Result<(), BrokerEr
         if let Some(value) = table.get(name) {
             check(value, table).map_err(|reason| invalid(name, queue, reason))?;
         }
+    }
+    Ok(())
+}
+
+/// What streams check by themselves, after the values.
+// rabbitmq: streams, declare
+pub(super) fn stream_sizes(table: &Table) -> Result<(), BrokerError> {
+    let size = |name: &str| table.get(name).and_then(Value::as_i64).map(i64::unsigned_abs);
+    let refused = |text: &str| Err(BrokerError::Validation(text.into()));
+    if size("x-stream-max-segment-size-bytes").is_some_and(|n| n > STREAM_SEGMENT_BYTES_MAX) {
+        return refused("Exceeded max value for x-stream-max-segment-size-bytes");
+    }
+    if size("x-stream-filter-size-bytes").is_some_and(|n| !STREAM_FILTER_BYTES.contains(&n)) {
+        return refused("Invalid value for x-stream-filter-size-bytes");
     }
     Ok(())
 }
@@ -163,6 +197,22 @@ fn dead_letter_strategy(value: &Value, _: &Table) -> Result<(), String> {
     word(value, |name| DeadLetterStrategy::parse(name).is_some(), "invalid_dlx_strategy")
 }
 
+/// A number of at least 1, with or without a fraction.
+fn multiplier(value: &Value, _: &Table) -> Result<(), String> {
+    match hundredths(value) {
+        Some(100..) => Ok(()),
+        _ => Err(format!("{{invalid_multiplier,{}}}", crate::error::term::plain(value))),
+    }
+}
+
+fn percentage(value: &Value, table: &Table) -> Result<(), String> {
+    not_negative(value, table)?;
+    match integer(value)? {
+        value if value > 100 => Err(format!("{{value_too_large,{value}}}")),
+        _ => Ok(()),
+    }
+}
+
 fn overflow(value: &Value, _: &Table) -> Result<(), String> {
     word(value, |name| Overflow::parse(name).is_some(), "invalid_overflow")
 }
@@ -187,16 +237,10 @@ fn truth(value: &Value, _: &Table) -> Result<(), String> {
 
 fn max_age(value: &Value, table: &Table) -> Result<(), String> {
     text(value, table)?;
-    if value.as_bytes().is_some_and(is_max_age) { Ok(()) } else { Err("invalid_max_age".into()) }
-}
-
-fn segment_size(value: &Value, table: &Table) -> Result<(), String> {
-    not_negative(value, table)?;
-    match integer(value)? {
-        value if value.unsigned_abs() > STREAM_SEGMENT_BYTES_MAX => {
-            Err(format!("{{value_too_large,{value}}}"))
-        }
-        _ => Ok(()),
+    if value.as_bytes().and_then(max_age_ms).is_some() {
+        Ok(())
+    } else {
+        Err("invalid_max_age".into())
     }
 }
 

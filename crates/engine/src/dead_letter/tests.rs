@@ -21,6 +21,8 @@ fn letter(
     key: Option<&str>,
 ) -> DeadLetter {
     DeadLetter {
+        held_at: None,
+        source: crate::ids::QueueId(1),
         first: 0,
         n: block.len(),
         block: Arc::new(block),

@@ -21,6 +21,13 @@ pub(crate) fn plain(value: &Value) -> String {
     out
 }
 
+/// A value with its type: `{longstr,<<"text">>}`.
+pub(crate) fn typed(value: &Value) -> String {
+    let mut out = String::new();
+    write_typed(&mut out, value);
+    out
+}
+
 /// A string as a binary: `<<"text">>`, or its bytes where it is not printable.
 pub(crate) fn binary(bytes: &[u8]) -> String {
     let mut out = String::new();
@@ -28,7 +35,16 @@ pub(crate) fn binary(bytes: &[u8]) -> String {
     out
 }
 
-/// A value with its type: `{longstr,<<"text">>}`.
+/// A field of a table: `{<<"key">>,signedint,5}`.
+pub(crate) fn field(key: &str, value: &Value) -> String {
+    let mut out = String::from("{");
+    write_binary(&mut out, key.as_bytes());
+    let _ = write!(out, ",{},", value.kind().name());
+    write_plain(&mut out, value);
+    out.push('}');
+    out
+}
+
 fn write_typed(out: &mut String, value: &Value) {
     out.push('{');
     out.push_str(value.kind().name());

@@ -15,7 +15,7 @@ pub(super) const PERSISTENCE: &str = "x-cache-persistence";
 const HEADER: &str = "x-deduplication-header";
 
 /// What tells two messages apart: a digest of the header's value, so that a key has a size.
-type Key = [u8; 16];
+pub(crate) type Key = [u8; 16];
 
 /// The deduplication headers that were seen.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ impl SeenKeys {
     /// Whether a message with these headers was seen before; if not, it is now.
     pub(super) fn is_duplicate(&mut self, headers: Option<TableView<'_>>, now: Timestamp) -> bool {
         let Some(headers) = headers else { return false };
-        let Some(key) = headers.get(HEADER).and_then(key) else { return false };
+        let Some(key) = key_of(headers) else { return false };
         let own_ttl = headers.get(TTL).and_then(ValueView::as_i64);
         let ttl = own_ttl.map(|ms| u64::try_from(ms).unwrap_or(0)).or(self.ttl);
         self.forget_expired(now);
@@ -122,6 +122,11 @@ impl SeenKeys {
     pub fn is_empty(&self) -> bool {
         self.seen.is_empty()
     }
+}
+
+/// The key of a message with these headers, if it has one.
+pub(crate) fn key_of(headers: TableView<'_>) -> Option<Key> {
+    headers.get(HEADER).and_then(key)
 }
 
 /// The key of a header's value. Numbers are equal whatever their width, and so are strings and

@@ -1,258 +1,78 @@
-//! The log of a delayed message exchange: messages that wait for their time, in its order.
-//!
-//! Pure, and changed by [`DelayOp`]s alone that it emits itself, as a queue is by its ops: whoever
-//! stores them and applies them again has the same log.
-//!
-//! ```text
-//!  delay ─▶ waiting ──take_due──▶ under way ──done──▶ gone
-//!              └──────────── cancel ───────────────────┘
-//! ```
-//!
-//! *Invariant:* a message is never due early, and one that is under way is in the log until whoever
-//! took it says that its queues have it.
+//! The delayed message exchange: a message with a delay waits in a queue of the exchange's own, and is routed when its
+//! time has come. The queue is one like any other, so what waits survives a restart and leaves memory; here is what
+//! the header says, and what the message looks like then.
 // rabbitmq: x-delayed-message (community plugin)
 
 mod header;
 
-use super::kept::Kept;
+use super::kept;
 use crate::block::Block;
-use crate::limits::{DELAYED_BYTES_MAX, DELAYED_MESSAGES_MAX};
-use crate::record::NewRecord;
+use crate::ids::{QueueId, Seq};
+use crate::record::{NewRecord, Record};
 use crate::time::Timestamp;
 use leveret_codec::Properties;
-use std::collections::BTreeMap;
+use smallvec::SmallVec;
+use std::sync::Arc;
 
-pub(super) use header::delay_of;
+pub(crate) use header::delay_of;
 
-/// A message of a delay log. Numbers are never used twice in one log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DelayNumber(pub u64);
+/// What the name of such a queue begins with; the name of its exchange follows.
+const PREFIX: &str = "amq.delayed.";
 
-/// A change of a delay log, to be stored and replicated.
+/// The queue in which an exchange keeps what waits.
+pub(crate) fn queue_name(exchange: &str) -> String {
+    format!("{PREFIX}{exchange}")
+}
+
+/// The exchange that a queue of this name belongs to, if it is one of these.
+pub(crate) fn exchange_of(queue: &str) -> Option<&str> {
+    queue.strip_prefix(PREFIX)
+}
+
+/// A message whose time has come. Its queue keeps it until it is told by
+/// [`Queue::letter_answered`](crate::queue::Queue::letter_answered) that its targets have it.
 #[derive(Clone, Debug)]
-pub enum DelayOp {
-    /// A message waits.
-    Delay {
-        /// Its number.
-        number: DelayNumber,
-        /// When it is due.
-        due: Timestamp,
-        /// The message, and when it was published.
-        message: Kept,
-    },
-    /// A message is gone: its queues have it, or it was cancelled.
-    Remove {
-        /// Its number.
-        number: DelayNumber,
-        /// When it was due.
-        due: Timestamp,
-    },
-    /// All messages are gone.
-    Purge,
+pub struct Due {
+    /// Where it is.
+    pub block: Arc<Block>,
+    /// Its record.
+    pub record: u32,
+    /// The queue it waits in.
+    pub source: QueueId,
+    /// Its position there.
+    pub position: Seq,
+    /// The vhost.
+    pub vhost: Arc<str>,
+    /// The exchange that routes it.
+    pub exchange: Arc<str>,
 }
 
-/// A message that waits.
-#[derive(Clone, Debug)]
-pub struct Delayed {
-    /// Its number.
-    pub number: DelayNumber,
-    /// When it is due.
-    pub due: Timestamp,
-    /// The message, and when it was published.
-    pub message: Kept,
-}
-
-/// There is no room for another message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("as many messages are delayed as may be")]
-pub struct DelayFull;
-
-/// Messages by the time they are due and, where that is the same, in the order they came.
-#[derive(Debug)]
-pub struct DelayLog {
-    waiting: BTreeMap<(Timestamp, DelayNumber), Kept>,
-    /// Messages that were taken and are not yet in their queues.
-    under_way: BTreeMap<DelayNumber, (Timestamp, Kept)>,
-    next: DelayNumber,
-    bytes: usize,
-    limit: DelayLimit,
-    /// Whether ops are kept for whoever stores them.
-    log: Option<Vec<DelayOp>>,
-}
-
-/// How much a delay log may hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DelayLimit {
-    /// Messages.
-    pub messages: usize,
-    /// Bytes of memory.
-    pub bytes: usize,
-}
-
-impl Default for DelayLimit {
-    fn default() -> Self {
-        Self { messages: DELAYED_MESSAGES_MAX, bytes: DELAYED_BYTES_MAX }
+impl Due {
+    fn record(&self) -> Record<'_> {
+        self.block.record(self.record)
     }
-}
 
-impl DelayLog {
-    /// An empty log.
+    /// The keys it is routed by: its own, then those of the CC and BCC headers.
     #[must_use]
-    pub fn new(limit: DelayLimit) -> Self {
-        Self {
-            waiting: BTreeMap::new(),
-            under_way: BTreeMap::new(),
-            next: DelayNumber(1),
-            bytes: 0,
-            limit,
-            log: None,
-        }
+    pub fn routing_keys(&self) -> SmallVec<[&[u8]; 4]> {
+        kept::routing_keys(self.record())
     }
 
-    /// From now on every change is kept for [`DelayLog::take_ops`].
-    pub fn keep_ops(&mut self) {
-        self.log.get_or_insert_default();
-    }
-
-    /// The changes since the last call, in order.
-    pub fn take_ops(&mut self) -> Vec<DelayOp> {
-        self.log.as_mut().map(std::mem::take).unwrap_or_default()
-    }
-
-    /// Lets the one record of `block` wait for `delay_ms`.
-    ///
-    /// # Errors
-    /// [`DelayFull`].
-    pub fn delay(
-        &mut self,
-        block: Block,
-        delay_ms: u64,
-        now: Timestamp,
-    ) -> Result<DelayNumber, DelayFull> {
-        let message = Kept::new(block, now).ok_or(DelayFull)?;
-        if self.len() >= self.limit.messages || self.bytes + message.memory() > self.limit.bytes {
-            return Err(DelayFull);
-        }
-        let number = self.next;
-        self.emit(DelayOp::Delay { number, due: now.plus(delay_ms), message });
-        Ok(number)
-    }
-
-    /// Takes at most `max` messages whose time has come, in the order of their times. Each stays in
-    /// the log until [`DelayLog::done`].
-    pub fn take_due(&mut self, now: Timestamp, max: usize) -> Vec<Delayed> {
-        let mut due = Vec::new();
-        while due.len() < max
-            && let Some(first) = self.waiting.first_entry()
-            && first.key().0 <= now
-        {
-            let ((at, number), message) = first.remove_entry();
-            self.under_way.insert(number, (at, message.clone()));
-            due.push(Delayed { number, due: at, message });
-        }
-        due
-    }
-
-    /// The queues of a message that was taken have it.
-    pub fn done(&mut self, number: DelayNumber) {
-        if let Some((due, _)) = self.under_way.get(&number) {
-            let due = *due;
-            self.emit(DelayOp::Remove { number, due });
-        }
-    }
-
-    /// Removes a message that waits; `None` if it does not, or is under way.
-    pub fn cancel(&mut self, number: DelayNumber, due: Timestamp) -> Option<Kept> {
-        let message = self.waiting.get(&(due, number))?.clone();
-        self.emit(DelayOp::Remove { number, due });
-        Some(message)
-    }
-
-    /// Removes every message; says how many there were.
-    pub fn purge(&mut self) -> usize {
-        let n = self.len();
-        if n > 0 {
-            self.emit(DelayOp::Purge);
-        }
-        n
-    }
-
-    fn emit(&mut self, op: DelayOp) {
-        self.apply(&op);
-        if let Some(log) = &mut self.log {
-            log.push(op);
-        }
-    }
-
-    /// Changes the log as another one was changed: the only way its contents change.
-    pub fn apply(&mut self, op: &DelayOp) {
-        match op {
-            DelayOp::Delay { number, due, message } => {
-                self.next = self.next.max(DelayNumber(number.0 + 1));
-                self.bytes += message.memory();
-                self.waiting.insert((*due, *number), message.clone());
-            }
-            DelayOp::Remove { number, due } => {
-                let under_way = self.under_way.remove(number).map(|(_, message)| message);
-                let gone = under_way.or_else(|| self.waiting.remove(&(*due, *number)));
-                self.bytes -= gone.map_or(0, |message| message.memory());
-            }
-            DelayOp::Purge => {
-                self.waiting.clear();
-                self.under_way.clear();
-                self.bytes = 0;
-            }
-        }
-    }
-
-    /// When the next message is due.
-    #[must_use]
-    pub fn next_due(&self) -> Option<Timestamp> {
-        self.waiting.first_key_value().map(|((due, _), _)| *due)
-    }
-
-    /// The messages that wait, in the order in which they are due.
-    pub fn waiting(&self) -> impl Iterator<Item = Delayed> {
-        self.waiting.iter().map(|((due, number), message)| Delayed {
-            number: *number,
-            due: *due,
-            message: message.clone(),
-        })
-    }
-
-    /// How many messages there are, those under way among them.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.waiting.len() + self.under_way.len()
-    }
-
-    /// Whether there is no message.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Bytes of memory of the messages.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-}
-
-impl Delayed {
     /// The record to be published now: its `x-delay` header is negative, so that whoever receives it
-    /// sees that it was delayed and no exchange delays it again.
+    /// sees that it was delayed and no exchange delays it again. A time to live begins now.
     #[must_use]
     pub fn released(&self, now: Timestamp) -> Block {
-        let record = self.message.record();
-        let properties = header::negated(Properties::new(record.properties()));
+        let record = self.record();
+        let before = Properties::new(record.properties());
+        let ttl = before.expiration().and_then(|text| str::from_utf8(text).ok()?.parse().ok());
+        let properties = header::negated(before);
         let mut block = Block::with_capacity(record.body_len() + properties.len() + 128, 1);
         block.push(&NewRecord {
             address: record.whole_address(),
             properties: &properties,
             persistent: record.persistent(),
             priority: record.priority(),
-            expires_at: self.message.expires_at(now),
+            expires_at: ttl.map(|ttl| now.plus(ttl)),
             body: record.body(),
         });
         if record.redelivered() {
@@ -264,6 +84,3 @@ impl Delayed {
         block
     }
 }
-
-#[cfg(test)]
-mod tests;

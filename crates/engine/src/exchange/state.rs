@@ -3,7 +3,7 @@
 
 use super::Exchange;
 use super::deduplication::SeenKeys;
-use super::delay::{DelayLimit, DelayLog, delay_of};
+use super::delay::delay_of;
 use super::history::History;
 use super::{ExchangeKind, check};
 use crate::block::Block;
@@ -15,18 +15,16 @@ use leveret_codec::{Properties, Table};
 pub enum Passage {
     /// It goes to the exchange's destinations.
     Route,
-    /// The exchange keeps it until it is due.
+    /// It waits in the exchange's own queue until it is due.
     Held,
     /// It is a duplicate and goes nowhere.
     Duplicate,
-    /// The exchange has no room for it.
-    Refused,
 }
 
 /// What an exchange keeps: nothing but what its type, and the type behind a delay, needs.
 #[derive(Debug, Default)]
 pub struct ExchangeState {
-    delayed: Option<DelayLog>,
+    delays: bool,
     seen: Option<SeenKeys>,
     history: Option<History>,
 }
@@ -41,7 +39,7 @@ impl ExchangeState {
     fn of(kind: ExchangeKind, arguments: &Table) -> Self {
         match kind {
             ExchangeKind::DelayedMessage => Self {
-                delayed: Some(DelayLog::new(DelayLimit::default())),
+                delays: true,
                 ..Self::of(
                     check::delayed_kind(arguments).unwrap_or(ExchangeKind::Direct),
                     arguments,
@@ -65,11 +63,8 @@ impl ExchangeState {
         keep: impl FnOnce() -> Block,
     ) -> Passage {
         let headers = Properties::new(properties).headers();
-        if let Some(log) = &mut self.delayed
-            && let Some(delay) = delay_of(headers)
-        {
-            let held = log.delay(keep(), delay, now);
-            return held.map_or(Passage::Refused, |_| Passage::Held);
+        if self.delays && delay_of(headers).is_some() {
+            return Passage::Held;
         }
         if let Some(seen) = &mut self.seen
             && seen.is_duplicate(headers, now)
@@ -82,17 +77,6 @@ impl ExchangeState {
             history.keep(keep(), now);
         }
         Passage::Route
-    }
-
-    /// The messages that wait, where the exchange delays.
-    #[must_use]
-    pub fn delayed(&self) -> Option<&DelayLog> {
-        self.delayed.as_ref()
-    }
-
-    /// The same, to be changed.
-    pub fn delayed_mut(&mut self) -> Option<&mut DelayLog> {
-        self.delayed.as_mut()
     }
 
     /// The last messages, where the exchange has a history.

@@ -3,7 +3,7 @@
 // rabbitmq: policy validators
 
 use super::{ALL_KINDS, PolicyOwner, kind_bit};
-use crate::arguments::is_max_age;
+use crate::arguments::max_age_ms;
 use crate::error::BrokerError;
 use crate::limits::{STREAM_FILTER_BYTES, STREAM_SEGMENT_BYTES_MAX};
 use crate::parameter::ParameterValue;
@@ -60,7 +60,7 @@ static KEYS: &[Key] = &[
     key("consumer-disconnected-timeout", ALL_KINDS, false, Allowed::AtLeast(0), "a valid consumer disconnected timeout"),
     key("dead-letter-exchange", C | Q, false, Allowed::Text, "a valid dead letter exchange name"),
     key("dead-letter-routing-key", C | Q, false, Allowed::Text, "a valid dead letter routing key"),
-    key("dead-letter-strategy", Q, false, Allowed::OneOf(&["at-most-once", "at-least-once"]), "a valid dead letter strategy"),
+    key("dead-letter-strategy", C | Q, false, Allowed::OneOf(&["at-most-once", "at-least-once"]), "a valid dead letter strategy"),
     key("delayed-retry-max", ALL_KINDS, true, Allowed::AtLeast(0), "a valid delayed retry maximum"),
     key("delayed-retry-min", ALL_KINDS, true, Allowed::AtLeast(0), "a valid delayed retry minimum"),
     key("delayed-retry-type", ALL_KINDS, true, Allowed::Text, "a valid delayed retry type"),
@@ -142,7 +142,7 @@ impl Key {
                 .and_then(|value| u64::try_from(value).ok())
                 .is_some_and(|value| (low..=high).contains(&value)),
             Allowed::OneOf(words) => value.as_str().is_some_and(|word| words.contains(&word)),
-            Allowed::MaxAge => value.as_str().is_some_and(|age| is_max_age(age.as_bytes())),
+            Allowed::MaxAge => value.as_str().and_then(|age| max_age_ms(age.as_bytes())).is_some(),
             Allowed::Text => value.as_str().is_some(),
             Allowed::Promote => {
                 if !is_promote(value) {

@@ -2,10 +2,15 @@
 // rabbitmq: policy merge strategies
 
 use super::Policy;
-use crate::arguments::QueueArguments;
-use crate::limits::DELIVERY_LIMIT_DEFAULT;
+use crate::arguments::{QueueArguments, max_age_ms};
+use crate::limits::{
+    DELAYED_RETRY_MIN_DEFAULT_MS, DELIVERY_LIMIT_DEFAULT, STREAM_SEGMENT_BYTES_DEFAULT, TTL_MS_MAX,
+};
 use crate::parameter::ParameterValue;
-use crate::settings::{DeadLetterStrategy, DeadLetterTarget, Overflow, QueueKind, QueueSettings};
+use crate::settings::{
+    DeadLetterStrategy, DeadLetterTarget, DelayedRetry, Overflow, QueueKind, QueueSettings,
+    RetryKind, StreamSettings,
+};
 use std::sync::Arc;
 
 /// Keys of which the smaller number counts.
@@ -107,21 +112,27 @@ pub(crate) fn settings(
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),
     };
+    let max_bytes = smaller(arguments.max_length_bytes, "max-length-bytes");
+    let delayed_retry = delayed_retry(arguments, applied).map(Box::new);
     QueueSettings {
         durable: flags.durable,
         auto_delete: flags.auto_delete,
         message_ttl: smaller(arguments.message_ttl, "message-ttl"),
         expires: smaller(arguments.expires, "expires"),
         max_length: smaller(arguments.max_length, "max-length"),
-        max_length_bytes: smaller(arguments.max_length_bytes, "max-length-bytes"),
+        max_length_bytes: max_bytes.filter(|_| arguments.kind != QueueKind::Stream),
         overflow: overflow(arguments, applied),
         max_priority: arguments.max_priority,
         single_active_consumer: arguments.single_active_consumer,
         dead_letter: dead_letter(arguments, applied),
         dead_letter_strategy: dead_letter_strategy(arguments, applied),
-        counts_deliveries: arguments.kind == QueueKind::Quorum,
+        counts_deliveries: arguments.kind == QueueKind::Quorum || delayed_retry.is_some(),
         delivery_limit: delivery_limit(arguments, applied),
         consumer_timeout: smaller(arguments.consumer_timeout, "consumer-timeout"),
+        delayed_retry,
+        deduplication: arguments.deduplication.map(Box::new),
+        delays_for: None,
+        stream: stream(arguments, applied, max_bytes).map(Box::new),
     }
 }
 
@@ -139,6 +150,47 @@ fn overflow(arguments: &QueueArguments, applied: Applied<'_>) -> Overflow {
     }
 }
 
+/// A policy counts before the arguments, key by key.
+// rabbitmq: quorum queues, delayed retry
+fn delayed_retry(arguments: &QueueArguments, applied: Applied<'_>) -> Option<DelayedRetry> {
+    if arguments.kind == QueueKind::Stream {
+        return None;
+    }
+    let own = &arguments.retry;
+    let kind = match applied.text("delayed-retry-type") {
+        Some(name) => RetryKind::parse(name),
+        None => own.kind.flatten(),
+    };
+    let least = |argument: Option<u64>, key| applied.limit(key).or(argument);
+    let small = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+    Some(DelayedRetry {
+        kind: kind?,
+        min: least(own.min, "delayed-retry-min").unwrap_or(DELAYED_RETRY_MIN_DEFAULT_MS),
+        max: least(own.max, "delayed-retry-max").unwrap_or(TTL_MS_MAX),
+        multiplier: own.multiplier.map_or(0, small),
+        jitter: own.jitter.map_or(0, small),
+    })
+}
+
+/// What a stream keeps: a policy's age and segment size count before the arguments'.
+// rabbitmq: retention of streams
+fn stream(
+    arguments: &QueueArguments,
+    applied: Applied<'_>,
+    max_bytes: Option<u64>,
+) -> Option<StreamSettings> {
+    if arguments.kind != QueueKind::Stream {
+        return None;
+    }
+    let max_age = applied.text("max-age").and_then(|age| max_age_ms(age.as_bytes()));
+    let segment_bytes = applied.limit("stream-max-segment-size-bytes").or(arguments.segment_bytes);
+    Some(StreamSettings {
+        max_bytes,
+        max_age: max_age.or(arguments.max_age),
+        segment_bytes: segment_bytes.unwrap_or(STREAM_SEGMENT_BYTES_DEFAULT),
+    })
+}
+
 fn dead_letter(arguments: &QueueArguments, applied: Applied<'_>) -> Option<DeadLetterTarget> {
     let text = |key| applied.text(key).map(Into::into);
     let exchange =
@@ -149,16 +201,13 @@ fn dead_letter(arguments: &QueueArguments, applied: Applied<'_>) -> Option<DeadL
 }
 
 fn dead_letter_strategy(arguments: &QueueArguments, applied: Applied<'_>) -> DeadLetterStrategy {
-    if arguments.kind != QueueKind::Quorum {
-        return DeadLetterStrategy::AtMostOnce;
-    }
     let policy = applied.text("dead-letter-strategy").and_then(DeadLetterStrategy::parse);
     policy.or(arguments.dead_letter_strategy).unwrap_or_default()
 }
 
 fn delivery_limit(arguments: &QueueArguments, applied: Applied<'_>) -> Option<u32> {
     if arguments.kind != QueueKind::Quorum {
-        return None;
+        return arguments.retry.limit.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX));
     }
     let policy = applied.get("delivery-limit").and_then(ParameterValue::as_i64);
     let limit = match (arguments.delivery_limit, policy) {

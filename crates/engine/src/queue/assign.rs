@@ -18,6 +18,9 @@ impl Queue {
         if self.ready.n == 0 || !self.may_deliver {
             return;
         }
+        if self.is_stream() {
+            return self.wake_readers(fx);
+        }
         let Some(mut consumers) = self.consumers.take() else { return };
         while consumers.any_eligible() {
             let alone = consumers.alone().map(|consumer| consumer.room());

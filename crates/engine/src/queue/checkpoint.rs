@@ -7,24 +7,32 @@
 //! version | number of the last op | levels: priority u8, covered, next,
 //!     entries: distance from the entry before, bytes, live parts: (gap, length)
 //!     returns: distance from the position before, how often in all, how often after a failure
+//!     dead: first position, length, reason u8
+//!     delayed: distance from the position before, until when
+//!   | deduplication headers: as in ops
 //! ```
 //!
-//! Version 1 had one count of returns, of those after a failure.
+//! Version 1 had one count of returns, of those after a failure; versions 1 and 2 ended with them.
 //!
 //! A chunk without an entry is live as a whole. An entry without live parts is a chunk to remove.
 
 use super::Queue;
 use super::level::Level;
-use super::ops::{OpIndex, Returns};
+use super::ops::encode::{read_death, read_seen, reason_to_u8, write_seen};
+use super::ops::{DropReason, OpIndex, Returns};
+use super::seen::SeenKey;
 use super::slot::{Kind, Slot};
 use crate::ids::Seq;
+use crate::time::Timestamp;
 use crate::wire::{Damaged, Reader, put_varint};
 use std::ops::Range;
 
 /// The first byte of a checkpoint.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// The oldest version that is still read.
 const VERSION_OLDEST: u8 = 1;
+/// The first version that tells of what is held.
+const VERSION_HELD: u8 = 3;
 
 /// The key of a chunk of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -166,7 +174,28 @@ impl Queue {
                 put_varint(out, returns.failed.into());
                 before = position;
             }
+            write_held(level, out);
         }
+        let seen: Vec<_> = self.seen.iter().flat_map(|seen| seen.all()).collect();
+        write_seen(seen.iter().copied(), seen.len(), out);
+    }
+}
+
+fn write_held(level: &Level, out: &mut Vec<u8>) {
+    let dead: Vec<_> = level.marks.iter().flat_map(|marks| marks.dead()).collect();
+    put_varint(out, dead.len() as u64);
+    for (reason, range) in dead {
+        put_varint(out, range.start);
+        put_varint(out, range.end - range.start);
+        out.push(reason_to_u8(reason));
+    }
+    let delayed: Vec<_> = level.marks.iter().flat_map(|marks| marks.delayed()).collect();
+    put_varint(out, delayed.len() as u64);
+    let mut before = 0;
+    for (position, until) in delayed {
+        put_varint(out, position - before);
+        put_varint(out, until.0);
+        before = position;
     }
 }
 
@@ -216,10 +245,22 @@ pub(super) struct LevelState {
     pub(super) entries: Vec<Entry>,
     /// By position.
     pub(super) counts: Vec<(u64, Returns)>,
+    pub(super) dead: Vec<(DropReason, Range<u64>)>,
+    /// By position.
+    pub(super) delayed: Vec<(u64, Timestamp)>,
 }
 
-/// Reads a checkpoint: the number of the last op that it includes, and the levels.
-pub(super) fn read_state(bytes: &[u8]) -> Result<(OpIndex, Vec<LevelState>), Damaged> {
+/// What a checkpoint says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct State {
+    /// The number of the last op that it includes.
+    pub(super) last: OpIndex,
+    pub(super) levels: Vec<LevelState>,
+    pub(super) seen: Vec<SeenKey>,
+}
+
+/// Reads a checkpoint.
+pub(super) fn read_state(bytes: &[u8]) -> Result<State, Damaged> {
     let mut reader = Reader::new(bytes);
     let version = reader.version_of(VERSION_OLDEST..=VERSION)?;
     let last = OpIndex(reader.varint()?);
@@ -232,7 +273,9 @@ pub(super) fn read_state(bytes: &[u8]) -> Result<(OpIndex, Vec<LevelState>), Dam
         }
         levels.push(level);
     }
-    if reader.is_at_end() { Ok((last, levels)) } else { Err(reader.damaged("too many bytes")) }
+    let seen = if version >= VERSION_HELD { read_seen(&mut reader)? } else { Vec::new() };
+    let state = State { last, levels, seen };
+    if reader.is_at_end() { Ok(state) } else { Err(reader.damaged("too many bytes")) }
 }
 
 fn read_level(version: u8, reader: &mut Reader<'_>) -> Result<LevelState, Damaged> {
@@ -254,7 +297,26 @@ fn read_level(version: u8, reader: &mut Reader<'_>) -> Result<LevelState, Damage
         level.counts.push((position, read_returns(version, reader)?));
         before = Some(position);
     }
+    if version >= VERSION_HELD {
+        read_held(&mut level, reader)?;
+    }
     Ok(level)
+}
+
+fn read_held(level: &mut LevelState, reader: &mut Reader<'_>) -> Result<(), Damaged> {
+    for _ in 0..reader.count(3)? {
+        let (start, len) = (reader.varint()?, reader.varint()?);
+        let end = start.checked_add(len).filter(|end| *end <= level.next && len > 0);
+        let end = end.ok_or_else(|| reader.damaged("a dead letter is out of place"))?;
+        level.dead.push((read_death(reader)?, start..end));
+    }
+    let mut before = None;
+    for _ in 0..reader.count(2)? {
+        let position = next_position(before, level.next, reader)?;
+        level.delayed.push((position, Timestamp(reader.varint()?)));
+        before = Some(position);
+    }
+    Ok(())
 }
 
 fn read_returns(version: u8, reader: &mut Reader<'_>) -> Result<Returns, Damaged> {

@@ -7,6 +7,7 @@
 use crate::ids::{ChannelKey, ConsumerId, Seq, SeqRange};
 use crate::queue::credit::ChannelCredit;
 use crate::queue::effects::Effects;
+use crate::queue::stream::{Reader, StreamRead};
 use leveret_codec::Table;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -41,6 +42,8 @@ pub struct ConsumerSpec {
     pub priority: i32,
     /// The limit it shares with the other consumers of its channel.
     pub channel_credit: Option<Arc<ChannelCredit>>,
+    /// How it reads, if the queue is a stream.
+    pub read: StreamRead,
     /// The arguments, to be shown.
     pub arguments: Table,
     /// Who consumes, to be shown.
@@ -70,10 +73,12 @@ pub(super) struct Consumer {
     gone: bool,
     /// The how-manieth consumer of the queue it was.
     order: u64,
+    /// How far it has read, if the queue is a stream: then nothing is ever assigned to it.
+    pub(super) reader: Reader,
 }
 
 impl Consumer {
-    fn new(spec: ConsumerSpec, order: u64) -> Self {
+    fn new(spec: ConsumerSpec, order: u64, reader: Reader) -> Self {
         Self {
             spec,
             assigned: VecDeque::new(),
@@ -84,6 +89,7 @@ impl Consumer {
             awake: false,
             gone: false,
             order,
+            reader,
         }
     }
 
@@ -146,10 +152,33 @@ impl Consumer {
             Some(last) if last.first.plus(u64::from(last.n)) == first => last.n += n,
             _ => self.assigned.push_back(Assigned { first, n }),
         }
+        self.wake(fx);
+    }
+
+    /// Tells its connection that there is something to take, unless it knows.
+    pub(super) fn wake(&mut self, fx: &mut Effects) {
         if !self.awake {
             self.awake = true;
             fx.wake.push((self.spec.channel.connection, self.spec.id));
         }
+    }
+
+    pub(super) fn set_awake(&mut self, awake: bool) {
+        self.awake = awake;
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    /// Whether it has room and does not know of anything to read.
+    pub(super) fn could_read(&self) -> bool {
+        !self.awake && !self.gone && self.room() > 0
+    }
+
+    /// Notes that it read `n` messages of a stream.
+    pub(super) fn has_read(&mut self, n: u32) {
+        self.unacked += n;
     }
 
     /// Notes that `n` of the first assigned range were taken.
@@ -259,9 +288,9 @@ impl Consumers {
     }
 
     /// Adds a consumer; it is served as soon as it may be.
-    pub(super) fn add(&mut self, spec: ConsumerSpec) {
+    pub(super) fn add(&mut self, spec: ConsumerSpec, reader: Reader) {
         let (id, exclusive) = (spec.id, spec.exclusive);
-        let consumer = Consumer::new(spec, self.joined);
+        let consumer = Consumer::new(spec, self.joined, reader);
         self.joined += 1;
         self.n += 1;
         self.exclusive |= exclusive;
@@ -423,7 +452,17 @@ impl Consumers {
 
     pub(super) fn set_awake(&mut self, key: u32, awake: bool) {
         if let Some(consumer) = self.get_mut(key) {
-            consumer.awake = awake;
+            consumer.set_awake(awake);
         }
+    }
+
+    /// All consumers, those gone included, in no order.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Consumer> {
+        self.entries.iter().flatten()
+    }
+
+    /// The same, to be changed.
+    pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut Consumer> {
+        self.entries.iter_mut().flatten()
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::block::Block;
 use crate::dead_letter::DeadLetter;
+use crate::exchange::delay::Due;
 use crate::ids::{ChannelKey, ConnectionId, ConsumerId, Seq};
 use crate::queue::checkpoint::ChunkId;
 use crate::queue::ops::{LoggedOp, Returns};
@@ -72,6 +73,8 @@ pub struct Delivery {
     pub redelivered: bool,
     /// How often each of them came back, if the queue counts that.
     pub returns: Returns,
+    /// Whether they stay where they are, and each is told its offset: the index of its position.
+    pub from_stream: bool,
 }
 
 /// What an output buffer may still take.
@@ -101,6 +104,8 @@ pub struct Effects {
     pub settled: Vec<Settled>,
     /// Messages to publish to a dead-letter exchange, in this order.
     pub dead_letters: Vec<DeadLetter>,
+    /// Messages that waited for their time, to be routed by their exchange, in this order.
+    pub due: Vec<Due>,
     /// Consumers that the queue cancelled.
     pub cancelled: Vec<(ConnectionId, ChannelKey, ConsumerId)>,
     /// Ops to store and to replicate, if the queue keeps a log.
@@ -120,6 +125,7 @@ impl Effects {
         self.wake.is_empty()
             && self.settled.is_empty()
             && self.dead_letters.is_empty()
+            && self.due.is_empty()
             && self.cancelled.is_empty()
             && self.ops.is_empty()
             && self.loads.is_empty()
@@ -131,6 +137,7 @@ impl Effects {
         self.wake.clear();
         self.settled.clear();
         self.dead_letters.clear();
+        self.due.clear();
         self.cancelled.clear();
         self.ops.clear();
         self.loads.clear();

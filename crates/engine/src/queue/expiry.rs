@@ -20,7 +20,7 @@ impl Queue {
     /// ready. A message behind one that lives longer stays, whatever its priority.
     // rabbitmq: ttl, per-message
     pub(super) fn expire(&mut self, now: Timestamp, fx: &mut Effects) {
-        if !self.may_deliver {
+        if !self.may_deliver || self.is_stream() {
             return;
         }
         while let Some(at) = self.head_level()
@@ -49,6 +49,8 @@ impl Queue {
 
     /// Does what is due: expired messages leave, an unused queue asks to be deleted.
     pub fn tick(&mut self, now: Timestamp, fx: &mut Effects) {
+        self.truncate(now, fx);
+        self.release_due(now, fx);
         self.expire(now, fx);
         if self.unused_until().is_some_and(|until| now >= until) {
             fx.delete = Some(DeleteCause::Expired);
@@ -58,8 +60,11 @@ impl Queue {
     /// When [`Self::tick`] has something to do next, as far as is known now.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
+        if self.is_stream() {
+            return self.truncation_due();
+        }
         let head = if self.may_deliver { self.head_expiry() } else { None };
-        head.into_iter().chain(self.unused_until()).min()
+        head.into_iter().chain(self.unused_until()).chain(self.held_due()).min()
     }
 
     /// The level of the message that is next.

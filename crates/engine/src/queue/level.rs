@@ -61,6 +61,10 @@ pub(super) struct Finished {
     pub(super) ready: Amount,
     /// Was out.
     pub(super) out: Amount,
+    /// Was dead and held.
+    pub(super) dead: Amount,
+    /// Waited for its next try.
+    pub(super) delayed: Amount,
     /// What the disk holds of it.
     pub(super) trace: Trace,
 }
@@ -97,6 +101,38 @@ impl Level {
 
     pub(super) fn next(&self) -> u64 {
         self.next
+    }
+
+    /// Positions below it may be handed out.
+    pub(super) fn visible(&self) -> u64 {
+        self.visible
+    }
+
+    /// The first position from `position` on whose record is not done, or may not be: where its
+    /// block is here, holes in it are to be left out.
+    pub(super) fn live_from(&self, position: u64) -> Option<u64> {
+        let from = self.slot_index(position).unwrap_or(0);
+        let mut slots = self.slots.range(from.min(self.slots.len())..);
+        let slot = slots.find(|slot| slot.is_live() && slot.end() > position)?;
+        Some(position.max(slot.first_live()))
+    }
+
+    /// Whether the record at `position` is there and not done.
+    pub(super) fn is_live(&self, position: u64) -> bool {
+        let slot = self.slot_index(position).and_then(|at| self.slots.get(at));
+        slot.is_some_and(|slot| {
+            position < slot.end()
+                && slot.is_live()
+                && !slot.is_done((position - slot.first()) as u32)
+        })
+    }
+
+    /// The start of the last block whose first record came before `at`; the first block if there
+    /// is none.
+    pub(super) fn before(&self, at: Timestamp) -> u64 {
+        let after = self.slots.partition_point(|slot| slot.arrived_at() < at);
+        let slot = self.slots.get(after.saturating_sub(1));
+        slot.map_or(self.next, Slot::first_live)
     }
 
     pub(super) fn any_expires(&self) -> bool {
@@ -292,6 +328,7 @@ impl Level {
             return Finished::default();
         }
         let ready = self.unready(&range);
+        let (dead, delayed) = self.held(&range);
         let (all, trace) = self.mark_done(&range);
         if let Some(marks) = &mut self.marks {
             marks.forget(range, self.slots.front().map_or(self.next, Slot::first_live));
@@ -299,11 +336,22 @@ impl Level {
                 self.marks = None;
             }
         }
-        Finished { ready, out: all - ready, trace }
+        Finished { ready, out: all - ready - dead - delayed, dead, delayed, trace }
+    }
+
+    /// How much of a stretch is dead and held, and how much waits for its next try.
+    pub(super) fn held(&self, range: &Range<u64>) -> (Amount, Amount) {
+        let Some(marks) = &self.marks else { return Default::default() };
+        let sum = |parts: Vec<Range<u64>>| {
+            let amounts = parts.into_iter().map(|part| self.amount(part));
+            amounts.fold(Amount::default(), |sum, part| sum + part)
+        };
+        let [dead, delayed] = marks.held_parts(range);
+        (sum(dead), sum(delayed))
     }
 
     /// Takes whatever of `range` is ready out of what is ready.
-    fn unready(&mut self, range: &Range<u64>) -> Amount {
+    pub(super) fn unready(&mut self, range: &Range<u64>) -> Amount {
         let mut amount = Amount::default();
         if !self.returned.is_empty() {
             let mut at = range.start;

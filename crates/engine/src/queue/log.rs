@@ -1,7 +1,7 @@
 //! How a queue emits and applies ops, and what waits until its ops are visible or durable.
 
 use super::effects::Settled;
-use super::level::{Finished, Level};
+use super::level::Level;
 use super::ops::{DropReason, Keep, Log, LoggedOp, Op, OpIndex, Shown, Trace};
 use super::{Effects, Queue, positions};
 use crate::block::Block;
@@ -71,6 +71,7 @@ impl Queue {
         let before = match log {
             Log::Memory => self.log.take(),
             Log::Kept { next, keep, shown } => {
+                let shown = if self.is_stream() { Shown::WhenVisible } else { shown };
                 self.log.replace(Box::new(LogState::new(next, keep, shown)))
             }
         };
@@ -102,10 +103,14 @@ impl Queue {
         self.assign(now, fx);
     }
 
-    /// The ops up to `upto` survive: publishers of persistent messages are answered.
-    pub fn durable(&mut self, upto: OpIndex, _now: Timestamp, fx: &mut Effects) {
+    /// The ops up to `upto` survive: publishers of persistent messages are answered, and readers of
+    /// a stream are shown what they published.
+    pub fn durable(&mut self, upto: OpIndex, now: Timestamp, fx: &mut Effects) {
         if let Some(log) = &mut self.log {
             release(&mut log.until_durable, upto, fx);
+        }
+        if self.is_stream() {
+            self.visible(upto, now, fx);
         }
     }
 
@@ -171,10 +176,15 @@ impl Queue {
                 let hidden = log.is_some_and(|log| log.shown == Shown::WhenVisible);
                 let level = self.level_for(first.level());
                 debug_assert!(first.index() >= level.next(), "ops applied out of order");
+                let bytes = block.total_bytes() as u64;
                 level.skip_to(first.index());
                 let copied = level.append(block, at, index.0);
                 if !hidden {
                     level.show(level.next());
+                }
+                if let (Some(segments), Some(settings)) = (&mut self.stream, &self.settings.stream)
+                {
+                    segments.appended(first.index(), bytes, at, settings.segment_bytes);
                 }
                 return (copied, trace);
             }
@@ -186,6 +196,11 @@ impl Queue {
             Op::Drop { range, reason } => {
                 let n = self.finish(range, &mut trace);
                 *self.dropped_counter(reason) += n;
+                if let Some(segments) =
+                    self.stream.as_mut().filter(|_| reason == DropReason::Truncated)
+                {
+                    segments.truncated(range.end().index());
+                }
             }
             Op::Return { range, failed } => {
                 if let Some(at) = self.level_index(range.first.level()) {
@@ -193,6 +208,20 @@ impl Queue {
                     let marks = level.marks.get_or_insert_default();
                     marks.count_return(positions(range), failed);
                     trace = level.trace(positions(range));
+                }
+            }
+            Op::Die { range, reason } => {
+                trace = self.trace(range);
+                self.carry_out_death(range, reason);
+            }
+            Op::Delay { range, until } => {
+                trace = self.trace(range);
+                self.carry_out_delay(range, until);
+            }
+            Op::Remember(keys) => {
+                trace = Trace::Log;
+                if let Some(seen) = &mut self.seen {
+                    keys.iter().for_each(|key| seen.remember(key));
                 }
             }
             Op::Purge(ranges) => {
@@ -210,17 +239,29 @@ impl Queue {
             DropReason::Expired => &mut self.stats.expired,
             DropReason::Lost => &mut self.stats.lost,
             DropReason::MaxLength => &mut self.stats.dropped,
+            DropReason::Passed => &mut self.stats.passed,
             DropReason::Rejected => &mut self.stats.rejected,
+            DropReason::Truncated => &mut self.stats.truncated,
         }
     }
 
     /// Marks messages as done, wherever they were, and says how many were not done before.
     fn finish(&mut self, range: SeqRange, trace: &mut Trace) -> u64 {
         let Some(at) = self.level_index(range.first.level()) else { return 0 };
-        let Finished { ready, out, trace: own } = self.levels[at].finish(positions(range));
-        *trace = (*trace).max(own);
-        self.ready -= ready;
-        self.unacked -= out;
-        ready.n + out.n
+        let done = self.levels[at].finish(positions(range));
+        *trace = (*trace).max(done.trace);
+        self.ready -= done.ready;
+        self.unacked -= done.out;
+        self.held_finished(range, done.dead, done.delayed);
+        if let Some(seen) = &mut self.seen {
+            seen.finished(range);
+        }
+        done.ready.n + done.out.n + done.dead.n + done.delayed.n
+    }
+
+    /// What the disk holds of some messages.
+    fn trace(&self, range: SeqRange) -> Trace {
+        let at = self.level_index(range.first.level());
+        at.map(|at| self.levels[at].trace(positions(range))).unwrap_or_default()
     }
 }

@@ -1,8 +1,9 @@
 //! What is remembered of single messages that came back to a level: delivered before, failed
 //! before, how often. Sparse; a level in which nothing came back has none.
 
-use crate::queue::ops::Returns;
+use crate::queue::ops::{DropReason, Returns};
 use crate::seq::RangeSet;
+use crate::time::Timestamp;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -16,6 +17,10 @@ pub(super) struct Marks {
     pub(super) failed: RangeSet,
     /// How often a live position came back by a logged Return. Lasting.
     returns: BTreeMap<u64, Returns>,
+    /// Live positions of dead letters that their targets do not have yet. Lasting.
+    dead: Vec<(DropReason, RangeSet)>,
+    /// Live positions that wait for their next try, and until when. Lasting.
+    delayed: BTreeMap<u64, Timestamp>,
 }
 
 impl Marks {
@@ -24,6 +29,67 @@ impl Marks {
             && self.redelivered.is_empty()
             && self.failed.is_empty()
             && self.returns.is_empty()
+            && self.delayed.is_empty()
+            && self.dead.iter().all(|(_, dead)| dead.is_empty())
+    }
+
+    /// Holds positions that died.
+    pub(super) fn hold_dead(&mut self, range: Range<u64>, reason: DropReason) {
+        match self.dead.iter_mut().find(|(own, _)| *own == reason) {
+            Some((_, dead)) => dead.insert(range),
+            None => {
+                let mut dead = RangeSet::new();
+                dead.insert(range);
+                self.dead.push((reason, dead));
+            }
+        }
+    }
+
+    /// Holds positions for their next try.
+    pub(super) fn hold_until(&mut self, range: Range<u64>, until: Timestamp) {
+        self.delayed.extend(range.map(|at| (at, until)));
+    }
+
+    /// The position at `at` does not wait any more.
+    pub(super) fn release(&mut self, at: u64) {
+        self.delayed.remove(&at);
+    }
+
+    /// What the position at `at` died of, if it is held.
+    pub(super) fn death(&self, at: u64) -> Option<DropReason> {
+        self.dead.iter().find(|(_, dead)| dead.contains(at)).map(|(reason, _)| *reason)
+    }
+
+    /// Until when the position at `at` waits, if it does.
+    pub(super) fn due(&self, at: u64) -> Option<Timestamp> {
+        self.delayed.get(&at).copied()
+    }
+
+    /// The stretches of dead positions.
+    pub(super) fn dead(&self) -> impl Iterator<Item = (DropReason, Range<u64>)> + '_ {
+        self.dead.iter().flat_map(|(reason, dead)| dead.iter().map(|range| (*reason, range)))
+    }
+
+    /// The positions that wait, lowest first.
+    pub(super) fn delayed(&self) -> impl Iterator<Item = (u64, Timestamp)> + '_ {
+        self.delayed.iter().map(|(at, until)| (*at, *until))
+    }
+
+    /// The parts of a stretch that are dead, and those that wait.
+    pub(super) fn held_parts(&self, range: &Range<u64>) -> [Vec<Range<u64>>; 2] {
+        let mut dead = Vec::new();
+        for (_, set) in &self.dead {
+            let mut at = range.start;
+            while at < range.end && !set.is_empty() {
+                let (stop, inside) = set.stretch(at..range.end);
+                if inside {
+                    dead.push(at..stop);
+                }
+                at = stop;
+            }
+        }
+        let delayed = self.delayed.range(range.clone()).map(|(at, _)| *at..*at + 1).collect();
+        [dead, delayed]
     }
 
     /// Notes that positions were delivered.
@@ -56,6 +122,13 @@ impl Marks {
         if !self.failed.is_empty() {
             self.failed.remove(range.clone());
         }
+        for (_, dead) in &mut self.dead {
+            dead.remove(range.clone());
+        }
+        while let Some((at, _)) = self.delayed.range(range.clone()).next() {
+            let at = *at;
+            self.delayed.remove(&at);
+        }
         while let Some((at, _)) = self.returns.range(range.clone()).next() {
             let at = *at;
             self.returns.remove(&at);
@@ -74,9 +147,23 @@ impl Marks {
         self.returns.insert(at, returns);
     }
 
-    /// Forgets the counts of positions that are not in `live`.
-    pub(super) fn keep_returns(&mut self, live: &RangeSet) {
+    /// Forgets what is lasting of positions that are not in `live`.
+    pub(super) fn keep_lasting(&mut self, live: &RangeSet) {
         self.returns.retain(|at, _| live.contains(*at));
+        self.delayed.retain(|at, _| live.contains(*at));
+        for (_, dead) in &mut self.dead {
+            let all = std::mem::take(dead);
+            for range in live.iter() {
+                let mut at = range.start;
+                while at < range.end && !all.is_empty() {
+                    let (stop, inside) = all.stretch(at..range.end);
+                    if inside {
+                        dead.insert(at..stop);
+                    }
+                    at = stop;
+                }
+            }
+        }
     }
 
     /// How often the message at `at` came back.

@@ -7,6 +7,7 @@ pub mod encode;
 use crate::block::Block;
 use crate::dead_letter::DeathReason;
 use crate::ids::{Seq, SeqRange};
+use crate::queue::seen::SeenKey;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
@@ -49,6 +50,22 @@ pub enum Op {
         /// Whether their delivery failed: they were rejected, or whoever had them went away.
         failed: bool,
     },
+    /// These are dead, and stay until their targets have them.
+    Die {
+        /// Which.
+        range: SeqRange,
+        /// Of what; one that [has a word](DropReason::death).
+        reason: DropReason,
+    },
+    /// These came back and wait for their next try.
+    Delay {
+        /// Which.
+        range: SeqRange,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// These deduplication headers are remembered.
+    Remember(Box<[SeenKey]>),
     /// All that was ready.
     Purge(Box<[SeqRange]>),
 }
@@ -81,8 +98,12 @@ pub enum DropReason {
     Lost,
     /// The queue was too long.
     MaxLength,
+    /// The exchange that it waited for has routed it.
+    Passed,
     /// A consumer rejected it.
     Rejected,
+    /// The stream keeps no more, or not for longer.
+    Truncated,
 }
 
 impl DropReason {
@@ -92,7 +113,7 @@ impl DropReason {
         match self {
             Self::DeliveryLimit => Some(DeathReason::DeliveryLimit),
             Self::Expired => Some(DeathReason::Expired),
-            Self::Lost => None,
+            Self::Lost | Self::Passed | Self::Truncated => None,
             Self::MaxLength => Some(DeathReason::MaxLength),
             Self::Rejected => Some(DeathReason::Rejected),
         }

@@ -7,6 +7,7 @@ use super::checkpoint::{Checkpoint, ChunkId};
 use super::level::Finished;
 use super::ops::DropReason;
 use super::{Effects, Op, Queue, positions, seq_range};
+use crate::settings::DeadLetterStrategy;
 use crate::time::Timestamp;
 use bytes::Bytes;
 use std::collections::BTreeSet;
@@ -14,7 +15,7 @@ use std::ops::Range;
 
 /// How many chunks behind the head are asked for before they are needed: one is being read
 /// by a consumer, the others are on their way.
-const READ_AHEAD: usize = 3;
+pub(super) const READ_AHEAD: usize = 3;
 
 /// What a queue remembers once it was checkpointed or something of it waits for the disk.
 #[derive(Debug, Default)]
@@ -93,24 +94,32 @@ impl Queue {
     fn may_leave(&self, assigned: &Assigned, ahead: usize, bytes: usize) -> Vec<(usize, u64)> {
         let near = self.near_head(ahead);
         let (mut all, mut found) = (Vec::new(), 0);
-        for (at, level) in self.levels.iter().enumerate().rev() {
-            for slot in level.slots().rev().filter(|slot| slot.block.is_some()) {
-                if found >= bytes {
-                    return all;
-                }
-                let leaving = slot.filed.as_ref().is_some_and(|filed| filed.leaving);
-                let key = (at, slot.first());
-                if !leaving && !near.contains(&key) && !self.is_assigned(key, assigned) {
-                    found += slot.memory();
-                    all.push(key);
-                }
+        let slots = self.levels.iter().enumerate().rev();
+        let slots = slots.flat_map(|(at, level)| level.slots().rev().map(move |slot| (at, slot)));
+        // The readers of a stream are near its end as a rule.
+        let mut slots: Box<dyn Iterator<Item = _>> = match self.levels.first() {
+            Some(level) if self.is_stream() => Box::new(level.slots().map(|slot| (0, slot))),
+            _ => Box::new(slots),
+        };
+        for (at, slot) in slots.by_ref().filter(|(_, slot)| slot.block.is_some()) {
+            if found >= bytes {
+                return all;
+            }
+            let leaving = slot.filed.as_ref().is_some_and(|filed| filed.leaving);
+            let key = (at, slot.first());
+            if !leaving && !near.contains(&key) && !self.is_assigned(key, assigned) {
+                found += slot.memory();
+                all.push(key);
             }
         }
         all
     }
 
-    /// The first `n` slots that are going to be delivered from.
+    /// The first `n` slots that are going to be delivered from, those of each reader of a stream.
     fn near_head(&self, n: usize) -> Vec<(usize, u64)> {
+        if self.is_stream() {
+            return self.near_readers(n);
+        }
         let heads = self.levels.iter().enumerate();
         let head = heads.filter_map(|(at, level)| Some((at, level.ready_head()?))).next();
         let slots = head.into_iter().flat_map(|(at, head)| {
@@ -157,6 +166,10 @@ impl Queue {
         // What is out is unacknowledged, or is on its way to a consumer and does not change.
         self.ready = self.ready + after.ready - before.ready;
         self.unacked = self.unacked + after.out - before.out;
+        if let Some(held) = &mut self.held {
+            held.dead = held.dead + after.dead - before.dead;
+            held.delayed = held.delayed + after.delayed - before.delayed;
+        }
     }
 
     /// Asks for the block of a position, and for some behind it.
@@ -213,6 +226,7 @@ impl Queue {
             self.lose(at, range.clone(), fx);
         }
         self.discard_waiting(at, &range, fx);
+        self.send_letters(fx);
         self.drop_excess(fx);
         self.expire(now, fx);
         self.assign(now, fx);
@@ -264,7 +278,9 @@ impl Queue {
         reason: DropReason,
         fx: &mut Effects,
     ) {
-        if self.is_dead_lettered(reason) && self.levels[at].has_away() {
+        if self.is_dead_lettered(reason) && self.holds_letters() {
+            self.hold_dead(at, range, reason, fx);
+        } else if self.is_dead_lettered(reason) && self.levels[at].has_away() {
             let mut parts = Vec::new();
             self.levels[at].parts_by_presence(range, &mut parts);
             for (part, here) in parts {
@@ -283,6 +299,11 @@ impl Queue {
         self.dead_letter(at, range.clone(), reason, fx);
         let range = seq_range(self.levels[at].priority, &range);
         self.emit(Op::Drop { range, reason }, fx);
+    }
+
+    /// Whether dead letters stay until their targets have them.
+    fn holds_letters(&self) -> bool {
+        self.settings.dead_letter_strategy == DeadLetterStrategy::AtLeastOnce
     }
 
     /// Whether what leaves for this reason is published again.

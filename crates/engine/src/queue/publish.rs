@@ -13,6 +13,15 @@ use std::sync::Arc;
 impl Queue {
     /// Takes a batch. What can be handed to a consumer at once never counts as ready.
     pub fn publish(&mut self, incoming: Incoming, now: Timestamp, fx: &mut Effects) {
+        if self.seen.is_some() {
+            let Incoming { block, confirms } = incoming;
+            return self.publish_unseen(&block, &confirms, now, fx);
+        }
+        self.publish_taken(incoming, now, fx);
+    }
+
+    /// Takes a batch without duplicates.
+    pub(super) fn publish_taken(&mut self, incoming: Incoming, now: Timestamp, fx: &mut Effects) {
         let Incoming { mut block, confirms } = incoming;
         if block.is_empty() {
             return;
@@ -23,6 +32,14 @@ impl Queue {
         if self.keeps_all() {
             block.make_persistent();
         }
+        if self.is_stream() {
+            block.stamp(now);
+        }
+        if self.is_full_of_delayed(block.len()) {
+            fx.settled.extend(answers(&confirms, 0..block.len(), Outcome::Rejected));
+            self.stats.refused += u64::from(block.len());
+            return;
+        }
         if self.fitting(&block, 0).is_some() {
             self.publish_what_fits(&block, &confirms, now, fx);
         } else {
@@ -32,6 +49,7 @@ impl Queue {
             self.confirm(&confirms, all, any_persistent, fx);
             self.assign_fresh(now, fx);
         }
+        self.truncate(now, fx);
         self.drop_excess(fx);
         self.expire(now, fx);
     }
@@ -85,8 +103,10 @@ impl Queue {
             reason: DeathReason::MaxLength,
             redelivered: false,
             vhost: self.vhost.clone(),
+            source: self.id,
             queue: self.name.clone(),
             target,
+            held_at: None,
         });
     }
 
@@ -118,11 +138,16 @@ impl Queue {
 
     fn append_to(&mut self, priority: u8, block: Block, now: Timestamp, fx: &mut Effects) {
         let first = Seq::new(priority, self.level_for(priority).next());
+        let (keys, delays) = (self.keys_in(&block), self.delays_in(&block));
         self.emit(Op::Publish { first, at: now, block: Arc::new(block) }, fx);
+        if !keys.is_empty() {
+            self.remember(first, keys, now, fx);
+        }
+        self.delay_fresh(first, &delays, now, fx);
     }
 
     /// Tells publishers that records were accepted, now or when the log has them.
-    fn confirm(
+    pub(super) fn confirm(
         &mut self,
         confirms: &[ConfirmRun],
         records: Range<u32>,

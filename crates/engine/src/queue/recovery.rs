@@ -1,10 +1,12 @@
 //! A queue that is made again from what was stored of it: "published minus finished". It does not
 //! read chunks: their descriptors say how much is in them, and the checkpoint what of it is left.
 
-use super::checkpoint::{ChunkId, ChunkMeta, Entry, read_state};
+use super::checkpoint::{ChunkId, ChunkMeta, Entry, State, read_state};
 use super::filed::{Filed, Place, nominal};
 use super::level::Level;
+use super::marks::Marks;
 use super::ops::{Log, Op, OpIndex};
+use super::seen::SeenKey;
 use super::slot::{Kind, Slot};
 use super::{Effects, Queue, positions};
 use crate::block::Block;
@@ -26,6 +28,8 @@ pub struct Recovery {
     /// The highest number of an op that was seen.
     last: OpIndex,
     has_checkpoint: bool,
+    /// Deduplication headers that were remembered.
+    seen: Vec<SeenKey>,
 }
 
 #[derive(Debug)]
@@ -53,7 +57,8 @@ impl Recovery {
     /// If it is damaged. The recovery can go on without it: then messages may come back
     /// that were done, but none is missing.
     pub fn checkpoint(&mut self, state: &[u8]) -> Result<(), Damaged> {
-        let (last, levels) = read_state(state)?;
+        let State { last, levels, seen } = read_state(state)?;
+        self.seen = seen;
         self.included = last;
         self.last = self.last.max(last);
         self.has_checkpoint = true;
@@ -64,6 +69,12 @@ impl Recovery {
             level.entries = state.entries;
             for (at, returns) in state.counts {
                 level.level.marks.get_or_insert_default().set_returns(at, returns);
+            }
+            for (reason, range) in state.dead {
+                level.level.marks.get_or_insert_default().hold_dead(range, reason);
+            }
+            for (at, until) in state.delayed {
+                level.level.marks.get_or_insert_default().hold_until(at..at + 1, until);
             }
         }
         Ok(())
@@ -97,12 +108,20 @@ impl Recovery {
             Op::Purge(ranges) => ranges.into_iter().for_each(|range| self.done(range)),
             Op::Drop { range, .. } => self.done(range),
             Op::Return { range, failed } => {
-                let counts = index > self.included;
-                let level = self.level(range.first.level());
-                level.next = level.next.max(range.end().index());
-                if counts {
-                    let marks = level.level.marks.get_or_insert_default();
+                if let Some(marks) = self.marks_for(index, range) {
                     marks.count_return(positions(range), failed);
+                }
+            }
+            Op::Remember(keys) if index > self.included => self.seen.extend(keys),
+            Op::Remember(_) => {}
+            Op::Die { range, reason } => {
+                if let Some(marks) = self.marks_for(index, range) {
+                    marks.hold_dead(positions(range), reason);
+                }
+            }
+            Op::Delay { range, until } => {
+                if let Some(marks) = self.marks_for(index, range) {
+                    marks.hold_until(positions(range), until);
                 }
             }
         }
@@ -129,6 +148,14 @@ impl Recovery {
             start = end;
         }
         recovered.covered.insert(all);
+    }
+
+    /// What is remembered of the messages that an op is about, unless the checkpoint includes it.
+    fn marks_for(&mut self, index: OpIndex, range: SeqRange) -> Option<&mut Marks> {
+        let counts = index > self.included;
+        let level = self.level(range.first.level());
+        level.next = level.next.max(range.end().index());
+        counts.then(|| &mut **level.level.marks.get_or_insert_default())
     }
 
     fn done(&mut self, range: SeqRange) {
@@ -207,9 +234,15 @@ impl Queue {
         self.disk.get_or_insert_default();
         self.set_log(log, now, fx);
         for mut recovered in recovery.levels {
-            self.ready += recovered.level.restored(recovered.next, true);
+            let redelivered = !self.is_stream();
+            self.ready += recovered.level.restored(recovered.next, redelivered);
             self.levels.push(recovered.level);
         }
+        self.recover_seen(&recovery.seen);
+        self.find_held();
+        self.find_segments();
+        self.truncate(now, fx);
+        self.send_letters(fx);
         self.drop_excess(fx);
         self.expire(now, fx);
         self.assign(now, fx);

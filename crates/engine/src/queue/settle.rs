@@ -1,10 +1,11 @@
 //! What consumers say about messages they took: done, again, or not at all. Hot path for acks.
 
 use super::consumers::Consumers;
-use super::ops::AckRanges;
+use super::ops::{AckRanges, Returns};
 use super::{DropReason, Effects, Op, Queue, positions, seq_range};
 use crate::dead_letter::DeadLetter;
 use crate::ids::{ConsumerId, SeqRange};
+use crate::settings::{DelayedRetry, RetryKind};
 use crate::time::Timestamp;
 use std::ops::Range;
 
@@ -54,6 +55,9 @@ impl Queue {
     /// so what is given back together comes again in its order. Parts of a range that are not
     /// out are ignored.
     pub fn settle(&mut self, settles: &[Settle], now: Timestamp, fx: &mut Effects) {
+        if self.is_stream() {
+            return self.settle_read(settles, fx);
+        }
         let Some(mut consumers) = self.consumers.take() else {
             return self.settle_all(settles, None, now, fx);
         };
@@ -77,7 +81,7 @@ impl Queue {
             if settle.how != Settlement::Ack {
                 self.emit_acks(&mut acked, fx);
             }
-            self.settle_one(&settle, &mut acked, fx);
+            self.settle_one(&settle, &mut acked, now, fx);
             given_back |= matches!(settle.how, Settlement::Requeue | Settlement::RequeueFailed);
             if let (Some(consumers), Some(id)) = (&mut consumers, settle.consumer)
                 && let Some(key) = consumers.key(id)
@@ -100,16 +104,22 @@ impl Queue {
         }
     }
 
-    fn settle_one(&mut self, settle: &Settle, acked: &mut AckRanges, fx: &mut Effects) {
+    fn settle_one(
+        &mut self,
+        settle: &Settle,
+        acked: &mut AckRanges,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
         let Some(at) = self.level_index(settle.range.first.level()) else { return };
         let range = positions(settle.range);
         if self.levels[at].is_plainly_out(&range) {
-            return self.settle_part(at, range, settle.how, acked, fx);
+            return self.settle_part(at, range, settle.how, acked, now, fx);
         }
         let mut parts = Vec::new();
         self.levels[at].out_parts(range, &mut parts);
         for part in parts {
-            self.settle_part(at, part, settle.how, acked, fx);
+            self.settle_part(at, part, settle.how, acked, now, fx);
         }
     }
 
@@ -119,14 +129,15 @@ impl Queue {
         part: Range<u64>,
         how: Settlement,
         acked: &mut AckRanges,
+        now: Timestamp,
         fx: &mut Effects,
     ) {
         match how {
             Settlement::Ack => acked.push(seq_range(self.levels[at].priority, &part)),
-            Settlement::Requeue => self.come_back(at, part, false, fx),
+            Settlement::Requeue => self.come_back(at, part, false, now, fx),
             Settlement::RequeueFailed => {
                 self.mark_failed(at, part.clone());
-                self.come_back(at, part, true, fx);
+                self.come_back(at, part, true, now, fx);
             }
             Settlement::Reject => self.discard(at, part, DropReason::Rejected, fx),
             Settlement::RejectFailed => {
@@ -147,26 +158,55 @@ impl Queue {
         self.stats.requeued += amount.n;
     }
 
-    /// Counts that messages came back, if the queue does so, and puts them back unless their
-    /// deliveries have failed too often.
-    fn come_back(&mut self, at: usize, range: Range<u64>, failed: bool, fx: &mut Effects) {
+    /// Counts that messages came back, if the queue does so, and puts them back, or lets them wait for
+    /// their next try, unless their deliveries have failed too often.
+    fn come_back(
+        &mut self,
+        at: usize,
+        range: Range<u64>,
+        failed: bool,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
         if !self.settings.counts_deliveries {
             return self.requeue(at, range);
         }
         let returned = seq_range(self.levels[at].priority, &range);
         self.emit(Op::Return { range: returned, failed }, fx);
-        let Some(limit) = self.settings.delivery_limit.filter(|_| failed) else {
+        let limit = self.settings.delivery_limit.filter(|_| failed);
+        let retry =
+            self.settings.delayed_retry.as_deref().copied().filter(|retry| retry.is_for(failed));
+        if limit.is_none() && retry.is_none() {
             return self.requeue(at, range);
-        };
+        }
         for position in range {
             let marks = self.levels[at].marks.as_ref();
-            let over = marks.is_some_and(|marks| marks.returns(position).failed > limit);
-            if over {
-                self.discard(at, position..position + 1, DropReason::DeliveryLimit, fx);
+            let returns = marks.map(|marks| marks.returns(position)).unwrap_or_default();
+            let one = position..position + 1;
+            if limit.is_some_and(|limit| returns.failed > limit) {
+                self.discard(at, one, DropReason::DeliveryLimit, fx);
+            } else if let Some(retry) = retry {
+                self.retry_later(at, position, &retry, returns, now, fx);
             } else {
-                self.requeue(at, position..position + 1);
+                self.requeue(at, one);
             }
         }
+    }
+
+    fn retry_later(
+        &mut self,
+        at: usize,
+        position: u64,
+        retry: &DelayedRetry,
+        returns: Returns,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let n = if retry.kind == RetryKind::Failed { returns.failed } else { returns.all };
+        let delay = retry.delay(n, scattered(self.id.0, position, n));
+        let range = seq_range(self.levels[at].priority, &(position..position + 1));
+        self.stats.requeued += 1;
+        self.emit(Op::Delay { range, until: now.plus(delay) }, fx);
     }
 
     /// Remembers failed deliveries where somebody may be told: in a dead letter.
@@ -200,10 +240,21 @@ impl Queue {
                 reason: death,
                 redelivered: failed,
                 vhost: self.vhost.clone(),
+                source: self.id,
                 queue: self.name.clone(),
                 target: target.clone(),
+                held_at: None,
             }));
             start = end;
         }
     }
+}
+
+/// A number that looks like a random one and is the same on every node.
+fn scattered(queue: u64, position: u64, n: u32) -> u64 {
+    let seed = queue ^ position.rotate_left(24) ^ u64::from(n).rotate_left(56);
+    // The finaliser of splitmix64.
+    let mixed = (seed ^ seed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ mixed >> 31
 }

@@ -48,6 +48,14 @@ pub struct QueueCounts {
     pub unacked_bytes: u64,
     /// Messages on their way to consumers that do not acknowledge: neither ready nor unacked.
     pub in_flight: u64,
+    /// Dead letters that their targets do not have yet: neither ready nor unacked.
+    pub dead: u64,
+    /// Bytes of their bodies.
+    pub dead_bytes: u64,
+    /// Messages that came back and wait for their next try: neither ready nor unacked.
+    pub delayed: u64,
+    /// Bytes of their bodies.
+    pub delayed_bytes: u64,
     /// Consumers, waiting ones included.
     pub consumers: u32,
 }
@@ -55,8 +63,8 @@ pub struct QueueCounts {
 /// What happened in a queue since it was made. Never goes down.
 ///
 /// `published` is what the queue accepted. What left it again is `finished` (acknowledged, or
-/// delivered without need of it), `expired`, `dropped`, `rejected`, `over_delivery_limit`, `lost`
-/// and `purged`; these eight follow from the ops alone. The others are this node's own.
+/// delivered without need of it), `expired`, `dropped`, `rejected`, `over_delivery_limit`, `lost`,
+/// `purged`, `passed` and `truncated`; these ten follow from the ops alone. The others are this node's own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueueStats {
     /// Messages accepted.
@@ -75,6 +83,12 @@ pub struct QueueStats {
     pub lost: u64,
     /// Messages purged.
     pub purged: u64,
+    /// Messages that waited here and were routed by their exchange when their time had come.
+    pub passed: u64,
+    /// Messages that a stream no longer keeps.
+    pub truncated: u64,
+    /// Messages left out because the queue had seen them.
+    pub duplicates: u64,
     /// Messages refused because the queue was full.
     pub refused: u64,
     /// Messages delivered to consumers that acknowledge.

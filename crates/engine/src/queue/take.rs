@@ -21,6 +21,9 @@ impl Queue {
         out: &mut Vec<Delivery>,
         fx: &mut Effects,
     ) -> bool {
+        if self.is_stream() {
+            return self.read(consumer, budget, out, fx);
+        }
         let Some(consumers) = &self.consumers else { return false };
         let Some(key) = consumers.key(consumer) else { return false };
         let mut left = budget;
@@ -161,5 +164,6 @@ fn delivery(level: &Level, piece: &Piece<'_>, consumer: ConsumerId, before: Befo
         first_seq: Seq::new(level.priority, piece.start),
         redelivered: before.redelivered,
         returns: before.returns,
+        from_stream: false,
     }
 }

@@ -4,11 +4,12 @@ use super::access::Examined;
 use super::vhost::{ExchangeEntry, Vhost};
 use super::{Changes, Topology};
 use crate::arguments::{compare_flag, compare_table_value, compare_word};
-use crate::command::{Change, ExchangeDeclare, Outcome};
+use crate::command::{Change, ExchangeDeclare, Outcome, QueueDeclare};
 use crate::error::{ArgumentError, BrokerError, ResourceKind, ResourceName};
-use crate::exchange::{Exchange, ExchangeKind, Index, check};
+use crate::exchange::{Exchange, ExchangeKind, Index, check, delay};
 use crate::names;
 use crate::policy::Policy;
+use crate::settings::QueueKind;
 use leveret_codec::{Table, Value};
 use std::sync::Arc;
 
@@ -39,9 +40,25 @@ pub fn exchange_kind(name: &str) -> Result<ExchangeKind, BrokerError> {
     }
 }
 
+/// The exchange that the broker tells of what happens, in the default vhost alone.
+// rabbitmq: event exchange plugin
+pub(super) const EVENTS: (&str, ExchangeKind, bool) =
+    ("amq.rabbitmq.event", ExchangeKind::Topic, true);
+
+/// The vhost that has it.
+const EVENTS_VHOST: &str = "/";
+
+/// The predeclared exchanges of a vhost.
+pub(super) fn predeclared(
+    vhost: &str,
+) -> impl Iterator<Item = (&'static str, ExchangeKind, bool)> + use<> {
+    let events = (vhost == EVENTS_VHOST).then_some(EVENTS);
+    PREDECLARED.into_iter().chain(events)
+}
+
 impl Vhost {
     pub(super) fn add_predeclared(&mut self) {
-        for (name, kind, internal) in PREDECLARED {
+        for (name, kind, internal) in predeclared(&self.info.name) {
             let meta = Exchange {
                 vhost: self.info.name.clone(),
                 name: name.into(),
@@ -61,7 +78,12 @@ impl Vhost {
     /// Removes an exchange and what goes with it, and says how many exchanges that were.
     fn remove_exchange_of(&mut self, name: &str, changes: &mut Changes) -> u64 {
         let Some(slot) = self.exchanges.slot(name) else { return 0 };
+        let waiting = self.exchange(name).filter(|exchange| exchange.kind.delays());
+        let waiting = waiting.and_then(|_| self.queue(&delay::queue_name(name))).cloned();
         let mut n = 1;
+        if let Some(queue) = waiting {
+            n += self.remove_queue(&queue, changes);
+        }
         for upstream in self.remove_exchange(slot, changes) {
             n += self.collect_unused(upstream, changes);
         }
@@ -181,8 +203,38 @@ impl Topology {
             created_by: declare.user.clone(),
         });
         self.n_exchanges += 1;
+        if kind.delays() {
+            self.add_delay_queue(declare, changes)?;
+        }
         changes.push(Change::ExchangeAdded(meta));
         Ok(Outcome::ExchangeDeclared { created: true })
+    }
+
+    /// Makes the queue in which a delayed message exchange keeps what waits, unless a snapshot has
+    /// it already.
+    fn add_delay_queue(
+        &mut self,
+        declare: &ExchangeDeclare,
+        changes: &mut Changes,
+    ) -> Result<(), BrokerError> {
+        let name = delay::queue_name(&declare.name);
+        if self.queue(&declare.vhost, &name).is_some() {
+            return Ok(());
+        }
+        let queue = QueueDeclare {
+            vhost: declare.vhost.clone(),
+            name: name.into(),
+            server_named: true,
+            durable: declare.durable,
+            exclusive_owner: None,
+            auto_delete: false,
+            arguments: Table::new(),
+            user: declare.user.clone(),
+            id: None,
+        };
+        let queue = self.add_queue(&queue, QueueKind::Classic)?;
+        changes.push(Change::QueueAdded(queue));
+        Ok(())
     }
 
     /// What is agreed on comes before what is this node's own.

@@ -9,11 +9,12 @@ use crate::arguments::{
 };
 use crate::command::{Change, Outcome, QueueDeclare};
 use crate::error::{ArgumentError, BrokerError, ResourceKind, ResourceName};
+use crate::exchange::delay;
 use crate::ids::{ConnectionId, QueueId};
 use crate::names;
 use crate::policy::{kind_bit, merge};
 use crate::queue_meta::QueueMeta;
-use crate::settings::QueueKind;
+use crate::settings::{QueueKind, QueueSettings};
 use leveret_codec::Value;
 use std::sync::Arc;
 
@@ -57,6 +58,12 @@ impl Vhost {
 
     /// A queue's policies and settings as they are now.
     pub(super) fn with_policies(&self, queue: &QueueMeta) -> QueueMeta {
+        if let Some(exchange) = delay::exchange_of(&queue.name) {
+            let delays_for = Some(exchange.into());
+            let settings =
+                QueueSettings { durable: queue.durable, delays_for, ..QueueSettings::default() };
+            return QueueMeta { settings, ..queue.clone() };
+        }
         let policy = self.policies.for_queue(&queue.name, queue.kind);
         let operator = self.operator_policies.for_queue(&queue.name, queue.kind);
         let applied =
@@ -83,7 +90,7 @@ impl Vhost {
     }
 
     /// Removes a queue and its bindings. Answers with the auto-delete exchanges that went with them.
-    fn remove_queue(&mut self, meta: &Arc<QueueMeta>, changes: &mut Changes) -> u64 {
+    pub(super) fn remove_queue(&mut self, meta: &Arc<QueueMeta>, changes: &mut Changes) -> u64 {
         let Some(slot) = self.queues.slot(&*meta.name) else { return 0 };
         let incoming = self.queues.at(slot).map(|e| e.incoming.clone()).unwrap_or_default();
         let mut n = 0;
@@ -212,11 +219,7 @@ impl Topology {
     pub(super) fn check_new_queue(&self, declare: &QueueDeclare) -> Result<(), BrokerError> {
         let kind = self.known_vhost(&declare.vhost)?.queue_kind(declare)?;
         arguments::parse(&declare.arguments, kind, &declare.resource())?;
-        check_properties(declare, kind)?;
-        if kind == QueueKind::Stream {
-            return Err(BrokerError::NotImplemented("streams are not supported".into()));
-        }
-        Ok(())
+        check_properties(declare, kind)
     }
 
     /// Whether there may be one more queue, those counted that are about to be there.
@@ -235,7 +238,7 @@ impl Topology {
         }
     }
 
-    fn add_queue(
+    pub(super) fn add_queue(
         &mut self,
         declare: &QueueDeclare,
         kind: QueueKind,
@@ -261,7 +264,7 @@ impl Topology {
             kind,
             exclusive_owner: declare.exclusive_owner,
             arguments,
-            settings: crate::settings::QueueSettings::default(),
+            settings: QueueSettings::default(),
             policy: None,
             operator_policy: None,
             created_by: declare.user.clone(),

@@ -1,14 +1,16 @@
 //! The durable part of a topology as the commands that make it again.
 
 use super::Topology;
-use super::exchanges::PREDECLARED;
+use super::exchanges::predeclared;
 use super::vhost::Vhost;
 use crate::auth::User;
 use crate::command::{
     BindingSpec, Command, ExchangeDeclare, QueueDeclare, UserLimit, UserSpec, VhostLimit, VhostSpec,
 };
+use crate::exchange::delay;
 use crate::ids::QueueId;
 use crate::names;
+use crate::queue_meta::QueueMeta;
 use std::sync::Arc;
 
 impl Topology {
@@ -108,12 +110,17 @@ impl Vhost {
     }
 
     fn snapshot_exchanges(&self, out: &mut Vec<Command>) {
-        let predeclared = |name: &str| PREDECLARED.iter().any(|(known, ..)| *known == name);
+        let predeclared =
+            |name: &str| predeclared(&self.info.name).any(|(known, ..)| known == name);
         for slot in self.exchanges.sorted_slots() {
             let Some(entry) = self.exchanges.at(slot) else { continue };
             let exchange = &entry.meta;
             if !exchange.durable || predeclared(&exchange.name) {
                 continue;
+            }
+            // Before its exchange, which would make another.
+            if let Some(queue) = self.queue(&delay::queue_name(&exchange.name)) {
+                out.push(declare(queue));
             }
             out.push(Command::DeclareExchange(ExchangeDeclare {
                 vhost: exchange.vhost.clone(),
@@ -132,20 +139,9 @@ impl Vhost {
         for slot in self.queues.sorted_slots() {
             let Some(entry) = self.queues.at(slot) else { continue };
             let queue = &entry.meta;
-            if !queue.durable {
-                continue;
+            if queue.durable && queue.settings.delays_for.is_none() {
+                out.push(declare(queue));
             }
-            out.push(Command::DeclareQueue(QueueDeclare {
-                vhost: queue.vhost.clone(),
-                name: queue.name.clone(),
-                server_named: names::is_reserved(&queue.name),
-                durable: true,
-                exclusive_owner: None,
-                auto_delete: queue.auto_delete,
-                arguments: queue.arguments.clone(),
-                user: queue.created_by.clone(),
-                id: Some(queue.id),
-            }));
         }
     }
 
@@ -165,4 +161,19 @@ impl Vhost {
             })
         }));
     }
+}
+
+/// The command that makes a durable queue again.
+fn declare(queue: &QueueMeta) -> Command {
+    Command::DeclareQueue(QueueDeclare {
+        vhost: queue.vhost.clone(),
+        name: queue.name.clone(),
+        server_named: names::is_reserved(&queue.name),
+        durable: true,
+        exclusive_owner: None,
+        auto_delete: queue.auto_delete,
+        arguments: queue.arguments.clone(),
+        user: queue.created_by.clone(),
+        id: Some(queue.id),
+    })
 }

@@ -18,7 +18,7 @@ use crate::command::{
 use crate::exchange::Passage;
 use crate::queue_meta::QueueMeta;
 use crate::router::{Routable, Routed};
-use crate::settings::QueueKind;
+use crate::settings::{QueueKind, StreamSettings};
 use crate::time::Timestamp;
 use leveret_codec::{Table, Value};
 

@@ -6,7 +6,7 @@ mod names;
 use super::bindings::Bindings;
 use crate::auth::{Permissions, TopicPermissions};
 use crate::exchange::targets::Target;
-use crate::exchange::{Exchange, Index, Passage};
+use crate::exchange::{Exchange, Index, Passage, delay};
 use crate::ids::QueueId;
 use crate::parameter::ParameterValue;
 use crate::policy::{Policy, PolicySet};
@@ -256,8 +256,13 @@ impl Vhost {
             match pass(&entry.meta) {
                 Passage::Route => entry.index.route(message, out),
                 Passage::Duplicate => false,
-                Passage::Held => return,
-                Passage::Refused => return out.refuse(),
+                Passage::Held => {
+                    let queue = delay::queue_name(&entry.meta.name);
+                    return match self.queues.slot(&*queue) {
+                        Some(slot) => out.hold(slot),
+                        None => out.refuse(),
+                    };
+                }
             }
         } else if let Index::ByName = entry.index {
             let queue = |key: &&[u8]| self.queues.slot(key).map(Target::queue);

@@ -1,6 +1,5 @@
 //! Creating, changing and deleting vhosts; what a new broker starts with.
 
-use super::exchanges::PREDECLARED;
 use super::vhost::{Vhost, VhostInfo};
 use super::{Changes, Topology, no_record};
 use crate::auth::PasswordHash;
@@ -75,7 +74,7 @@ impl Topology {
         }
         let mut vhost = Vhost::new(info(spec, false));
         vhost.add_predeclared();
-        self.n_exchanges += PREDECLARED.len() as u64;
+        self.n_exchanges += vhost.n_exchanges() as u64;
         self.vhosts.insert(spec.name.clone(), vhost);
         changes.push(Change::VhostAdded(spec.name.clone()));
         Ok(Outcome::Put { created: true })

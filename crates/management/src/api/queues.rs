@@ -63,12 +63,19 @@ fn put_constants(value: &mut Value) {
 fn put_figures(value: &mut Value, figures: &QueueFigures) {
     let counts = &figures.counts;
     for (key, n) in [
-        ("messages", counts.ready + counts.unacked),
+        ("messages", counts.ready + counts.unacked + counts.dead + counts.delayed),
         ("messages_ready", counts.ready),
         ("messages_unacknowledged", counts.unacked),
-        ("message_bytes", counts.ready_bytes + counts.unacked_bytes),
+        (
+            "message_bytes",
+            counts.ready_bytes + counts.unacked_bytes + counts.dead_bytes + counts.delayed_bytes,
+        ),
         ("message_bytes_ready", counts.ready_bytes),
         ("message_bytes_unacknowledged", counts.unacked_bytes),
+        ("messages_dlx", counts.dead),
+        ("message_bytes_dlx", counts.dead_bytes),
+        ("messages_delayed", counts.delayed),
+        ("message_bytes_delayed", counts.delayed_bytes),
         ("consumers", u64::from(counts.consumers)),
         ("memory", figures.memory),
     ] {

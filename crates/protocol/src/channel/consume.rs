@@ -6,7 +6,7 @@ use leveret_codec::amqp::{AMQPClass, basic};
 use leveret_codec::{Table, short_string};
 use leveret_engine::{
     ArgumentError, BrokerError, ConsumerId, ConsumerSpec, Delivery, QueueId, QueueKind, QueueMeta,
-    names,
+    StreamRead, names,
 };
 
 use crate::broker::{Broker, Call};
@@ -56,9 +56,11 @@ impl Channel {
         {
             return Err(ConnectionError::ConsumerMax(max).into());
         }
+        let arguments = Table::from(method.arguments.clone());
+        let read = StreamRead::from_arguments(&arguments, queue.kind, &queue.resource())?;
         self.check_queue_kind(&queue, method.no_ack)?;
         let consumer = self.new_consumer(method, &queue, context);
-        let spec = self.consumer_spec(&consumer, &queue, context)?;
+        let spec = self.consumer_spec(&consumer, read, &queue, context)?;
         let waiting = Waiting::Consume { consumer: Box::new(consumer), nowait: method.nowait };
         self.ask(Call::Consume { queue: queue.id, spec }, waiting, context)
     }
@@ -112,6 +114,7 @@ impl Channel {
     fn consumer_spec<B: Broker>(
         &self,
         consumer: &Consumer,
+        read: StreamRead,
         queue: &QueueMeta,
         context: &Context<'_, B>,
     ) -> Result<ConsumerSpec, BrokerError> {
@@ -124,6 +127,7 @@ impl Channel {
             prefetch: consumer.prefetch,
             priority: priority(&consumer.arguments, queue)?,
             channel_credit: self.credit.clone(),
+            read,
             arguments: consumer.arguments.clone(),
             user: context.shared.user_name.clone(),
         })

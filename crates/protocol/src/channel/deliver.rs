@@ -9,6 +9,7 @@ use leveret_codec::{
 use leveret_engine::{Block, Body, Delivery, QueueId, Record};
 
 use crate::channel::returns::with_returns;
+use crate::channel::stream_offset::WithOffset;
 use crate::channel::unacked::Delivered;
 use crate::channel::{Channel, Consumer};
 use crate::connection::shared::Shared;
@@ -64,6 +65,9 @@ impl Channel {
         if delivery.returns.all > 0 {
             return self.put_returned(line, delivery, out);
         }
+        if delivery.from_stream {
+            return self.put_offsets(line, delivery, out);
+        }
         let mut counted = MessageCounters::default();
         let mut alike = Alike::default();
         for at in delivery.first..delivery.first + delivery.n {
@@ -95,6 +99,26 @@ impl Channel {
             counted.deliver_bytes += record.body_len() as u64;
             let properties = with_returns(record.properties(), delivery.returns);
             put_record(line, self.next_delivery_tag, redelivered, &record, &properties, out);
+            self.next_delivery_tag += 1;
+        }
+        counted
+    }
+
+    /// Messages of a stream, which say where they are in it.
+    fn put_offsets(
+        &mut self,
+        line: &Line<'_>,
+        delivery: &Delivery,
+        out: &mut Output,
+    ) -> MessageCounters {
+        let mut counted = MessageCounters::default();
+        let mut with_offset = WithOffset::default();
+        let offsets = delivery.first_seq.index()..;
+        for (at, offset) in (delivery.first..delivery.first + delivery.n).zip(offsets) {
+            let record = delivery.block.record(at);
+            counted.deliver_bytes += record.body_len() as u64;
+            let properties = with_offset.put(record.properties(), offset);
+            put_record(line, self.next_delivery_tag, false, &record, properties, out);
             self.next_delivery_tag += 1;
         }
         counted

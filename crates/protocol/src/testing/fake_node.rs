@@ -163,6 +163,11 @@ impl FakeNode {
         for letter in &fx.dead_letters {
             self.dead_letter(letter);
         }
+        for due in &fx.due {
+            let (block, keys, now) = (due.released(self.now), due.routing_keys(), self.now);
+            self.send(&due.vhost, &due.exchange, &keys, &block);
+            self.with(due.source, |queue, fx| queue.letter_answered(due.position, true, now, fx));
+        }
         if fx.delete.is_some()
             && let Some(meta) = self.topology.queue_by_id(id).cloned()
         {
@@ -214,24 +219,6 @@ impl FakeNode {
         }
     }
 
-    /// Publishes the delayed messages whose time has come.
-    fn release_delayed(&mut self) {
-        let now = self.now;
-        let names: Vec<_> = self.exchanges.keys().cloned().collect();
-        for (vhost, name) in names {
-            let Some(state) = self.exchanges.get(&(vhost.clone(), name.clone())) else { continue };
-            let due = state.borrow_mut().delayed_mut().map(|log| {
-                let due = log.take_due(now, usize::MAX);
-                due.iter().for_each(|delayed| log.done(delayed.number));
-                due
-            });
-            for delayed in due.unwrap_or_default() {
-                let (block, keys) = (delayed.released(now), delayed.message.routing_keys());
-                self.send(&vhost, &name, &keys, &block);
-            }
-        }
-    }
-
     /// Hands what is pending to the queues, publishes first.
     pub fn flush(&mut self) {
         let now = self.now;
@@ -249,15 +236,12 @@ impl FakeNode {
         for id in self.queues.keys().copied().collect::<Vec<_>>() {
             self.with(id, |queue, fx| queue.tick(now, fx));
         }
-        self.release_delayed();
     }
 
-    /// When a queue or an exchange has something to do.
+    /// When a queue has something to do.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        let due = |state: &RefCell<ExchangeState>| state.borrow().delayed()?.next_due();
-        let exchanges = self.exchanges.values().filter_map(due);
-        self.queues.values().filter_map(Queue::next_deadline).chain(exchanges).min()
+        self.queues.values().filter_map(Queue::next_deadline).min()
     }
 
     /// Something for a connection.
@@ -325,7 +309,8 @@ impl FakeNode {
             let counts = queue.counts();
             (queue.name().to_string(), counts.ready, counts.unacked + counts.in_flight)
         };
-        self.queues.values().map(counts).collect()
+        let made = self.queues.values().filter(|queue| queue.settings().delays_for.is_none());
+        made.map(counts).collect()
     }
 
     fn open(

@@ -10,7 +10,7 @@ const DELAY: &[u8] = b"x-delay";
 
 /// How many milliseconds a message with these headers is to wait; `None` if not at all: without the
 /// header, with one that is no number, with one that is not positive, or with one that is too large.
-pub(in crate::exchange) fn delay_of(headers: Option<TableView<'_>>) -> Option<u64> {
+pub(crate) fn delay_of(headers: Option<TableView<'_>>) -> Option<u64> {
     let delay = u64::try_from(number(headers?.get(DELAY)?)?).ok()?;
     (1..=DELAY_MS_MAX).contains(&delay).then_some(delay)
 }

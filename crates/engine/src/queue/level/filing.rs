@@ -251,6 +251,8 @@ impl Level {
                 at = stop;
             }
         }
+        (shares.dead, shares.delayed) = self.held(range);
+        shares.out = shares.out - shares.dead - shares.delayed;
         shares
     }
 
@@ -292,6 +294,6 @@ impl Level {
 
     fn amount_of(&self, slot: &Slot) -> Amount {
         let shares = self.shares(&slot.positions());
-        shares.ready + shares.out
+        shares.ready + shares.out + shares.dead + shares.delayed
     }
 }

@@ -58,7 +58,7 @@ impl Level {
     }
 
     /// All is here: what is live is ready, and the next record gets the position `next`, or a later
-    /// one if there is something. Says how much is live.
+    /// one if there is something. What is held is not ready. Says how much is.
     pub(in crate::queue) fn restored(&mut self, next: u64, redelivered: bool) -> Amount {
         let live = self.live_ranges();
         let next = self.slots.back().map_or(next, |slot| slot.end().max(next));
@@ -66,7 +66,7 @@ impl Level {
         self.read = tail.as_ref().map_or(next, |last| last.start);
         (self.next, self.visible) = (next, next);
         if let Some(marks) = &mut self.marks {
-            marks.keep_returns(&live);
+            marks.keep_lasting(&live);
             if marks.is_empty() {
                 self.marks = None;
             }
@@ -75,9 +75,12 @@ impl Level {
         let amount = amount.fold(Amount::default(), |sum, part| sum + part);
         self.returned = live;
         self.returned.remove(self.read..next);
+        let held = self.marks.as_ref().map(|marks| marks.held_parts(&(0..next)));
+        let held = held.into_iter().flatten().flatten();
+        let held = held.fold(Amount::default(), |sum, part| sum + self.unready(&part));
         if redelivered {
             self.mark_all_redelivered();
         }
-        amount
+        amount - held
     }
 }

@@ -7,6 +7,9 @@
 //!   ack, purge: how many ranges, each: level u8, first position, length
 //!   drop: range, reason u8
 //!   return, requeue: range
+//!   die: range, reason u8
+//!   delay: range, time
+//!   remember: how many, each: level u8, position, key of 16 bytes, time
 //! ```
 
 #[cfg(test)]
@@ -15,6 +18,7 @@ mod tests;
 use super::{DropReason, LoggedOp, Op, OpIndex, Trace};
 use crate::block::Block;
 use crate::ids::{Seq, SeqRange};
+use crate::queue::seen::SeenKey;
 use crate::seq::RangeSet;
 use crate::time::Timestamp;
 use crate::wire::{Damaged, Reader, put_varint};
@@ -32,6 +36,9 @@ const RETURN: u8 = 4;
 const PURGE: u8 = 5;
 /// Came back without a failure; [`RETURN`] is after one.
 const REQUEUE: u8 = 6;
+const DIE: u8 = 7;
+const DELAY: u8 = 8;
+const REMEMBER: u8 = 9;
 
 /// As many positions in a row without a message end a publish op: in memory each costs as much as
 /// a small record, and beginning another block costs about this many.
@@ -76,7 +83,7 @@ impl Over {
                 Op::Ack(ranges) => ranges.iter().for_each(|range| over.done(*range)),
                 Op::Purge(ranges) => ranges.iter().for_each(|range| over.done(*range)),
                 Op::Drop { range, .. } => over.done(*range),
-                Op::Return { .. } => {}
+                Op::Return { .. } | Op::Die { .. } | Op::Delay { .. } | Op::Remember(_) => {}
             }
         }
         over
@@ -171,6 +178,20 @@ impl Writer<'_> {
                 self.head(if *failed { RETURN } else { REQUEUE }, logged.index);
                 self.range(*range);
             }
+            Op::Die { range, reason } => {
+                self.head(DIE, logged.index);
+                self.range(*range);
+                self.out.push(reason_to_u8(*reason));
+            }
+            Op::Delay { range, until } => {
+                self.head(DELAY, logged.index);
+                self.range(*range);
+                put_varint(self.out, until.0);
+            }
+            Op::Remember(keys) => {
+                self.head(REMEMBER, logged.index);
+                write_seen(keys.iter().copied(), keys.len(), self.out);
+            }
         }
     }
 
@@ -220,13 +241,15 @@ impl Writer<'_> {
     }
 }
 
-fn reason_to_u8(reason: DropReason) -> u8 {
+pub(in crate::queue) fn reason_to_u8(reason: DropReason) -> u8 {
     match reason {
         DropReason::DeliveryLimit => 0,
         DropReason::Expired => 1,
         DropReason::Lost => 2,
         DropReason::MaxLength => 3,
         DropReason::Rejected => 4,
+        DropReason::Truncated => 5,
+        DropReason::Passed => 6,
     }
 }
 
@@ -237,6 +260,8 @@ fn reason_from_u8(reason: u8) -> Option<DropReason> {
         2 => DropReason::Lost,
         3 => DropReason::MaxLength,
         4 => DropReason::Rejected,
+        5 => DropReason::Truncated,
+        6 => DropReason::Passed,
         _ => return None,
     })
 }
@@ -274,16 +299,59 @@ fn read_op(reader: &mut Reader<'_>, before: &mut Option<u64>) -> Result<(OpIndex
         ACK => Op::Ack(read_ranges(reader)?.collect::<Result<_, _>>()?),
         DROP => {
             let range = read_range(reader)?;
-            let reason = reason_from_u8(reader.byte()?);
-            let reason = reason.ok_or_else(|| reader.damaged("a reason is unknown"))?;
-            Op::Drop { range, reason }
+            Op::Drop { range, reason: read_reason(reader)? }
         }
+        DIE => Op::Die { range: read_range(reader)?, reason: read_death(reader)? },
+        REMEMBER => Op::Remember(read_seen(reader)?.into_boxed_slice()),
+        DELAY => Op::Delay { range: read_range(reader)?, until: Timestamp(reader.varint()?) },
         RETURN => Op::Return { range: read_range(reader)?, failed: true },
         REQUEUE => Op::Return { range: read_range(reader)?, failed: false },
         PURGE => Op::Purge(read_ranges(reader)?.collect::<Result<_, _>>()?),
         _ => return Err(reader.damaged("the kind of an op is unknown")),
     };
     Ok((OpIndex(index), op))
+}
+
+/// Appends deduplication headers, `n` of them.
+pub(in crate::queue) fn write_seen(
+    keys: impl Iterator<Item = SeenKey>,
+    n: usize,
+    out: &mut Vec<u8>,
+) {
+    put_varint(out, n as u64);
+    for seen in keys {
+        out.push(seen.at.level());
+        put_varint(out, seen.at.index());
+        out.extend_from_slice(&seen.key);
+        put_varint(out, seen.until.0);
+    }
+}
+
+/// Reads what [`write_seen`] wrote.
+pub(in crate::queue) fn read_seen(reader: &mut Reader<'_>) -> Result<Vec<SeenKey>, Damaged> {
+    let n = reader.count(19)?;
+    let mut keys = Vec::with_capacity(n);
+    for _ in 0..n {
+        let (level, first) = (reader.byte()?, reader.varint()?);
+        let range = checked_range(level, first, 1);
+        let at = range.ok_or_else(|| reader.damaged("a position is too large"))?.first;
+        let mut key = [0; 16];
+        for byte in &mut key {
+            *byte = reader.byte()?;
+        }
+        keys.push(SeenKey { at, key, until: Timestamp(reader.varint()?) });
+    }
+    Ok(keys)
+}
+
+fn read_reason(reader: &mut Reader<'_>) -> Result<DropReason, Damaged> {
+    reason_from_u8(reader.byte()?).ok_or_else(|| reader.damaged("a reason is unknown"))
+}
+
+/// The reason of a dead letter.
+pub(in crate::queue) fn read_death(reader: &mut Reader<'_>) -> Result<DropReason, Damaged> {
+    let reason = read_reason(reader)?;
+    if reason.death().is_some() { Ok(reason) } else { Err(reader.damaged("nothing dies of that")) }
 }
 
 fn read_publish(reader: &mut Reader<'_>) -> Result<Op, Damaged> {

@@ -4,7 +4,7 @@
 use super::disk::{Disk, contents};
 use super::support::{ALL, Bench, Draft, batch, dead_letter, drafts, queue, signed_numbers, spec};
 use crate::ids::{ConsumerId, Seq, SeqRange};
-use crate::queue::checkpoint::{ChunkId, ChunkMeta, read_state};
+use crate::queue::checkpoint::{ChunkId, ChunkMeta, State, read_state};
 use crate::queue::effects::Effects;
 use crate::queue::ops::{DropReason, Keep, Log, Op, OpIndex, Returns, Shown};
 use crate::queue::recovery::Recovery;
@@ -274,7 +274,7 @@ fn quorum_queue_keeps_delivery_counts_over_a_restart() {
 #[test]
 fn checkpoint_of_the_first_version_counts_failed_deliveries_only() {
     // The last op is 9; priority 0, covered and next 5, no entries, one count: 2 at position 3.
-    let (last, levels) = read_state(&[1, 9, 1, 0, 5, 5, 0, 1, 3, 2]).unwrap();
+    let State { last, levels, .. } = read_state(&[1, 9, 1, 0, 5, 5, 0, 1, 3, 2]).unwrap();
     assert_eq!((last, levels.len()), (OpIndex(9), 1));
     assert_eq!(levels[0].counts, [(3, Returns { all: 2, failed: 2 })]);
     let more_failed_than_all = [2, 9, 1, 0, 5, 5, 0, 1, 3, 2, 3];

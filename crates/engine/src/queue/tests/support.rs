@@ -6,6 +6,7 @@ use crate::queue::Queue;
 use crate::queue::consumers::ConsumerSpec;
 use crate::queue::effects::{Budget, ConfirmRun, Delivery, Effects, Incoming, Outcome};
 use crate::queue::settle::{Settle, Settlement};
+use crate::queue::stream::StreamRead;
 use crate::record::{BODY_BY_REFERENCE, Body, NewRecord};
 use crate::settings::{DeadLetterTarget, QueueSettings};
 use crate::time::Timestamp;
@@ -35,6 +36,7 @@ pub(super) fn spec(id: u64) -> ConsumerSpec {
         prefetch: 0,
         priority: 0,
         channel_credit: None,
+        read: StreamRead::default(),
         arguments: leveret_codec::Table::default(),
         user: "guest".into(),
     }

@@ -182,18 +182,29 @@ fn quorum_queues_are_durable_shared_and_named() {
 }
 
 #[test]
-fn streams_are_refused_in_clear_words() {
+fn streams_are_made_and_keep_as_long_as_they_say() {
     let stream = |fields: &[(&str, Value)]| {
         let mut arguments = table(fields);
         arguments.insert("x-queue-type", "stream");
         Command::DeclareQueue(QueueDeclare { arguments, ..queue("s") })
     };
     let mut topology = topology();
-    assert_eq!(topology.refuses(stream(&[])), "540 streams are not supported");
     assert_eq!(
         topology.refuses(stream(&[("x-max-age", "x".into())])),
         "406 invalid arg 'x-max-age' for queue 's' in vhost '/': invalid_max_age"
     );
+    topology.does(stream(&[
+        ("x-max-length-bytes", Value::Long(1_000_000)),
+        ("x-max-age", "2h".into()),
+        ("x-stream-max-segment-size-bytes", Value::Int(1000)),
+    ]));
+    let made = topology.queue("/", "s").unwrap().settings.clone();
+    let kept = StreamSettings {
+        max_bytes: Some(1_000_000),
+        max_age: Some(7_200_000),
+        segment_bytes: 1000,
+    };
+    assert_eq!((made.stream, made.max_length_bytes), (Some(Box::new(kept)), None));
 }
 
 #[test]

@@ -22,12 +22,13 @@ fn a_vhost_starts_with_rabbitmqs_exchanges() {
             "amq.fanout fanout false",
             "amq.headers headers false",
             "amq.match headers false",
+            "amq.rabbitmq.event topic true",
             "amq.rabbitmq.trace topic true",
             "amq.topic topic false",
         ]
     );
     topology.exchanges(&[("amq.direct", "direct"), ("amq.match", "headers")]);
-    assert_eq!(topology.n_exchanges(), 7);
+    assert_eq!(topology.n_exchanges(), 8);
 }
 
 #[test]
@@ -131,7 +132,7 @@ fn deleting() {
     assert_eq!(topology.refuses(delete("s", true)), "406 exchange 's' in vhost '/' in use");
     assert_eq!(told(&topology.does(delete("s", false))), ["-exchange s"]);
     assert_eq!(topology.vhost("/").unwrap().n_bindings(), 0);
-    assert_eq!(topology.n_exchanges(), 7);
+    assert_eq!(topology.n_exchanges(), 8);
 }
 
 #[test]
@@ -222,7 +223,7 @@ fn auto_delete_exchanges_go_with_their_last_binding() {
     let delete = Command::DeleteQueue { vhost: "/".into(), name: "q".into(), id: None };
     let applied = topology.does(delete);
     assert_eq!(told(&applied), ["-queue q", "-exchange c", "-exchange b", "-exchange a"]);
-    assert_eq!((topology.n_exchanges(), topology.vhost("/").unwrap().n_bindings()), (7, 0));
+    assert_eq!((topology.n_exchanges(), topology.vhost("/").unwrap().n_bindings()), (8, 0));
     // One that never had a binding stays, and being a destination does not count.
     topology.does(Command::DeclareExchange(auto("d")));
     topology.exchanges(&[("s", "fanout")]);

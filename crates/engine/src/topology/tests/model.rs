@@ -236,7 +236,7 @@ fn agree(topology: &Topology, model: &Model) -> Result<(), TestCaseError> {
     let vhost = topology.vhost("/").unwrap();
     prop_assert_eq!(vhost.n_bindings(), model.edges.len());
     prop_assert_eq!(vhost.n_queues(), model.queues.len());
-    prop_assert_eq!(vhost.n_exchanges(), model.exchanges.len() + 7);
+    prop_assert_eq!(vhost.n_exchanges(), model.exchanges.len() + 8);
     for exchange in 0..EXCHANGES {
         for key in ["", "a", "a.b", "c"] {
             for header in [None, Some(0), Some(1)] {

@@ -25,7 +25,7 @@ fn a_vhost_is_created_changed_and_deleted_with_everything() {
     assert_eq!(told[..2], ["-queue a", "-queue b"]);
     assert_eq!(told.len(), 2 + 7 + 1);
     assert!(matches!(applied.changes.last(), Some(Change::VhostRemoved(_))));
-    assert_eq!((topology.n_queues(), topology.n_exchanges()), (0, 7));
+    assert_eq!((topology.n_queues(), topology.n_exchanges()), (0, 8));
     assert!(!topology.owns_queues(ConnectionId(1)));
     let delete = Command::DeleteVhost { name: "v".into() };
     assert_eq!(topology.refuses(delete), "404 no such vhost: 'v'");
@@ -63,7 +63,7 @@ fn records_have_limits() {
     let limits = TopologyLimits {
         vhosts: Some(1),
         records: 1,
-        exchanges: Some(8),
+        exchanges: Some(9),
         bindings_per_vhost: 1,
         ..TopologyLimits::default()
     };
@@ -79,7 +79,7 @@ fn records_have_limits() {
     topology.queues(&["q"]);
     assert_eq!(
         topology.refuses(Command::DeclareExchange(exchange("y", "fanout"))),
-        "406 cannot declare exchange 'y': exchange limit in cluster (8) is reached"
+        "406 cannot declare exchange 'y': exchange limit in cluster (9) is reached"
     );
     topology.bind_all(&[to_queue("x", "q", "")]);
     assert_eq!(

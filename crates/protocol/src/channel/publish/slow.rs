@@ -3,7 +3,7 @@
 
 use leveret_codec::{ReplyCode, Summary, put_return};
 use leveret_engine::{
-    BrokerError, Exchange, NewRecord, Permission, ResourceName, Routable, Routed,
+    BrokerError, Exchange, NewRecord, Permission, QueueId, ResourceName, Routable, Routed,
 };
 use smallvec::SmallVec;
 
@@ -104,6 +104,8 @@ impl Channel {
         }
         if routed.is_refused() {
             self.refuse(message, &record, context);
+        } else if routed.only_waits() {
+            self.enqueue_waiting(message, &record, &targets, context);
         } else {
             self.enqueue(message, &record, &targets, context);
         }
@@ -137,6 +139,21 @@ impl Channel {
         let pass = |exchange: &Exchange| context.broker.pass(exchange, record);
         access.route(&name, &routable, pass, routed);
         Ok(())
+    }
+
+    /// Hands a message on that waits for its time: to its publisher it has reached no queue.
+    // rabbitmq: x-delayed-message
+    fn enqueue_waiting<B: Broker>(
+        &mut self,
+        message: &Message<'_>,
+        record: &NewRecord<'_>,
+        targets: &[QueueId],
+        context: &mut Context<'_, B>,
+    ) {
+        if message.mandatory && !matches!(self.mode, Mode::Tx(_)) {
+            self.return_message(message.address, record, context);
+        }
+        self.enqueue(&Message { mandatory: false, ..*message }, record, targets, context);
     }
 
     /// Gives a message up that an exchange has no room for: it is in no queue, and its publisher

@@ -137,7 +137,7 @@ fn read(bytes: &[u8], effect: &mut Effect) {
                 assert_eq!(reason, DropReason::Expired);
                 note_done(range, effect);
             }
-            Op::Return { .. } => {}
+            Op::Return { .. } | Op::Die { .. } | Op::Delay { .. } | Op::Remember(_) => {}
         }
     }
 }
