@@ -2,6 +2,7 @@
 import time
 
 import delayed_jobs
+import event_replay
 import ordering_by_key
 import publish_subscribe
 import pytest
@@ -108,3 +109,25 @@ def test_jobs_come_when_they_are_due_and_never_earlier(connection, name, clean, 
     until(lambda: len(done) == 3)
     assert [body for _, body in done] == [b"0", b"200", b"600"]
     assert all(at - start >= int(body) / 1000 for at, body in done)
+
+
+def test_every_reader_of_a_stream_begins_where_it_likes(connection, name, clean, until):
+    clean[0](name)
+    channel = connection.channel()
+    channel.confirm_delivery()
+    event_replay.declare(channel, name)
+    for number in range(300):
+        channel.basic_publish("", name, str(number).encode())
+    everything, rest, new = [], [], []
+    for offset, seen in (("first", everything), (250, rest), ("next", new)):
+        reader = connection.channel()
+        event_replay.read(reader, name, offset, lambda at, body, seen=seen: seen.append((at, int(body))))
+    until(lambda: len(everything) == 300 and len(rest) == 50)
+    channel.basic_publish("", name, b"300")
+    until(lambda: len(everything) == 301 and len(rest) == 51 and len(new) == 1)
+    assert everything == [(number, number) for number in range(301)]
+    assert (rest[0], new) == ((250, 250), [(300, 300)])
+    # Again, from the beginning: nothing was taken away.
+    again = []
+    event_replay.read(connection.channel(), name, "first", lambda at, body: again.append(at))
+    until(lambda: len(again) == 301)
