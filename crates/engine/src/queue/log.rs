@@ -14,6 +14,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct LogState {
     next: OpIndex,
+    /// The ops up to this one survive.
+    durable: OpIndex,
     keep: Keep,
     shown: Shown,
     /// Up to which position a priority may be handed out once an op is visible.
@@ -28,6 +30,7 @@ impl LogState {
     fn new(next: OpIndex, keep: Keep, shown: Shown) -> Self {
         Self {
             next,
+            durable: OpIndex(next.0.saturating_sub(1)),
             keep,
             shown,
             hidden: VecDeque::new(),
@@ -49,6 +52,19 @@ impl LogState {
         let last = OpIndex(self.next.0 - 1);
         let waiting = if durable { &mut self.until_durable } else { &mut self.until_visible };
         waiting.extend(answers.map(|answer| (last, answer)));
+    }
+
+    /// Keeps answers until an op is durable that was emitted before.
+    pub(super) fn wait_for(
+        &mut self,
+        op: OpIndex,
+        answers: impl Iterator<Item = Settled>,
+        fx: &mut Effects,
+    ) {
+        if op <= self.durable {
+            return fx.settled.extend(answers);
+        }
+        self.until_durable.extend(answers.map(|answer| (op, answer)));
     }
 
     /// Gives every answer that waits.
@@ -107,6 +123,7 @@ impl Queue {
     /// a stream are shown what they published.
     pub fn durable(&mut self, upto: OpIndex, now: Timestamp, fx: &mut Effects) {
         if let Some(log) = &mut self.log {
+            log.durable = log.durable.max(upto);
             release(&mut log.until_durable, upto, fx);
         }
         if self.is_stream() {

@@ -147,7 +147,7 @@ impl Queue {
     }
 
     /// Tells publishers that records were accepted, now or when the log has them.
-    pub(super) fn confirm(
+    fn confirm(
         &mut self,
         confirms: &[ConfirmRun],
         records: Range<u32>,
@@ -166,7 +166,7 @@ impl Queue {
 }
 
 /// The answer to whoever wants one for a range of records.
-fn answers(
+pub(super) fn answers(
     confirms: &[ConfirmRun],
     records: Range<u32>,
     outcome: Outcome,

@@ -2,8 +2,9 @@
 //! remembered while its message is in the queue, or, with a window, for a time or a number of others after it came.
 // rabbitmq: x-message-deduplication (community plugin)
 
-use super::effects::{ConfirmRun, Incoming};
-use super::ops::Op;
+use super::effects::{ConfirmRun, Incoming, Outcome};
+use super::ops::{Op, OpIndex};
+use super::publish::answers;
 use super::{Effects, Queue};
 use crate::block::Block;
 use crate::exchange::deduplication::{Key, key_of};
@@ -35,11 +36,13 @@ pub(super) struct SeenKeys {
     keys: HashMap<Key, (Seq, Timestamp)>,
     /// In the order they came, but for priorities.
     order: BTreeMap<Seq, Key>,
+    /// The op that remembered last.
+    last: OpIndex,
 }
 
 impl SeenKeys {
     pub(super) fn new(window: Deduplication) -> Self {
-        Self { window, keys: HashMap::default(), order: BTreeMap::new() }
+        Self { window, keys: HashMap::default(), order: BTreeMap::new(), last: OpIndex::default() }
     }
 
     /// Whether headers are remembered longer than their messages are there.
@@ -119,7 +122,7 @@ impl Queue {
             let n = self.unseen(block, at, now);
             if n == 0 {
                 self.stats.duplicates += 1;
-                self.confirm(confirms, at..at + 1, true, fx);
+                self.confirm_duplicate(confirms, at, fx);
                 at += 1;
                 continue;
             }
@@ -128,6 +131,16 @@ impl Queue {
             part.block.append_from(block, at..at + n);
             self.publish_taken(part, now, fx);
             at += n;
+        }
+    }
+
+    /// Tells the publisher of a duplicate that the queue has the message, once it surely has.
+    fn confirm_duplicate(&mut self, confirms: &[ConfirmRun], at: u32, fx: &mut Effects) {
+        let answers = answers(confirms, at..at + 1, Outcome::Accepted);
+        let last = self.seen.as_ref().map(|seen| seen.last).unwrap_or_default();
+        match &mut self.log {
+            Some(log) if self.settings.durable => log.wait_for(last, answers, fx),
+            _ => fx.settled.extend(answers),
         }
     }
 
@@ -156,6 +169,10 @@ impl Queue {
         let keys: Box<[SeenKey]> = keys.into_iter().map(one).collect();
         if !keys.is_empty() {
             self.emit(Op::Remember(keys), fx);
+            let last = self.last_op().unwrap_or_default();
+            if let Some(seen) = &mut self.seen {
+                seen.last = last;
+            }
         }
     }
 

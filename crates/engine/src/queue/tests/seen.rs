@@ -155,3 +155,18 @@ fn what_was_refused_was_not_seen() {
     queue.finish(1);
     assert_eq!(queue.publish(&["b"]), (vec![Outcome::Accepted], 1));
 }
+
+#[test]
+fn duplicate_is_confirmed_when_its_message_is_durable() {
+    let mut queue = Deduplicating::new(NO_WINDOW, |_| {});
+    let now = queue.bench.now;
+    queue.publish(&["a"]);
+    queue.bench.queue.publish(batch(&["a"]), now, &mut queue.bench.fx);
+    assert_eq!(queue.bench.answers().len(), 1, "nothing else is going to be durable");
+    queue.bench.queue.publish(batch(&["b"]), now, &mut queue.bench.fx);
+    queue.bench.queue.publish(batch(&["b"]), now, &mut queue.bench.fx);
+    assert_eq!(queue.bench.answers(), []);
+    let last = queue.bench.queue.last_op().unwrap();
+    queue.bench.queue.durable(last, now, &mut queue.bench.fx);
+    assert_eq!(queue.bench.answers().len(), 2);
+}
