@@ -30,6 +30,7 @@ mod ports;
 pub mod power;
 pub mod proof;
 mod request;
+pub mod series;
 mod stream;
 mod target;
 mod victim;

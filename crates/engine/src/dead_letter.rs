@@ -1,6 +1,7 @@
 //! Dead letters: a message that left its queue by rejection, expiry or a limit, and the message
 //! that is published in its place. Which queues that reaches is decided by whoever routes it.
 
+mod origin;
 mod republish;
 #[cfg(test)]
 mod tests;
@@ -10,6 +11,7 @@ use crate::ids::{QueueId, Seq};
 use crate::settings::DeadLetterTarget;
 use std::sync::Arc;
 
+pub use origin::{Death, first_death};
 pub use republish::Republished;
 pub(crate) use republish::cc_keys;
 

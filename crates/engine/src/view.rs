@@ -2,6 +2,7 @@
 //! values they answer with. Copies, made when somebody asks; nothing here is on the way of a message.
 
 mod hand;
+mod redrive;
 
 use crate::command::{Command, Outcome};
 use crate::error::BrokerError;
@@ -11,6 +12,9 @@ use crate::time::Timestamp;
 use crate::topology::Topology;
 pub use hand::{HandGet, HandGot, HandPublish, HandPublished, HandRefused, HandSettle};
 pub use leveret_codec::{Properties, PropertiesWriter, Table, Value};
+pub use redrive::{
+    PutMessage, REDRIVE_FAILURES_KEPT, Redrive, RedriveFailure, RedriveState, RedriveView,
+};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -113,6 +117,22 @@ pub trait Propose: Send + Sync {
     fn publish(&self, message: HandPublish) -> BoxFuture<'_, Result<HandPublished, HandRefused>>;
     /// Gets messages with a user's rights.
     fn get(&self, wanted: HandGet) -> BoxFuture<'_, Result<Vec<HandGot>, HandRefused>>;
+    /// Puts messages into a queue past every exchange, and waits until it has them all. The caller has made sure that
+    /// the person may do that.
+    fn put<'a>(
+        &'a self,
+        vhost: &'a str,
+        queue: &'a str,
+        messages: Vec<PutMessage>,
+    ) -> BoxFuture<'a, Result<(), HandRefused>>;
+    /// Begins to move messages, and returns the number of the work; `None` while there is too much of it under way.
+    fn redrive(&self, wanted: Redrive) -> Option<u64>;
+    /// Now, by the clock of the process.
+    fn now(&self) -> Timestamp;
+    /// The redrives that are under way and the last ones that ended, oldest first.
+    fn redrives(&self) -> Vec<RedriveView>;
+    /// Asks a redrive to end; `false` if there is none of this number under way.
+    fn cancel_redrive(&self, id: u64) -> bool;
     /// Asks a client to go, with 320 and `reason`; `false` if it is gone already.
     fn close_connection(&self, id: ConnectionId, reason: &str) -> bool;
 }

@@ -13,6 +13,7 @@ mod permissions;
 mod policies;
 mod queue_actions;
 mod queues;
+mod redrives;
 mod stats;
 mod status;
 mod users;
@@ -38,12 +39,15 @@ type App = Arc<State>;
 /// What handlers answer with.
 type Answer = Result<Response, ApiError>;
 
+pub(crate) use definitions::import_bytes as import_definitions;
+
 pub(crate) fn router(state: App) -> Router {
     let api = Router::new()
         .merge(broker_routes())
         .merge(object_routes())
         .merge(people_routes())
         .merge(policy_routes())
+        .merge(own_routes())
         .merge(health::routes())
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .fallback(async || ApiError::not_found())
@@ -203,6 +207,14 @@ fn policy_routes() -> Router<App> {
             "/global-parameters/{name}",
             get(parameters::global).put(parameters::put_global).delete(parameters::delete_global),
         )
+}
+
+/// What RabbitMQ does not have.
+fn own_routes() -> Router<App> {
+    Router::new()
+        .route("/leveret/redrives", get(redrives::list).post(redrives::begin))
+        .route("/leveret/redrives/{id}", get(redrives::one).delete(redrives::cancel))
+        .route("/leveret/queues/{vhost}/{name}/messages", post(redrives::put))
 }
 
 /// Answers with a JSON value.

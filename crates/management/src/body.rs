@@ -32,13 +32,14 @@ impl FromRequest<Arc<State>> for Fields {
 }
 
 impl Fields {
-    fn parse(bytes: &[u8]) -> Result<Self, ApiError> {
+    /// Understands a body as an object.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, ApiError> {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Self::default());
         }
         match serde_json::from_slice(bytes) {
             Ok(Value::Object(fields)) => Ok(Self(fields)),
-            _ => Err(ApiError::bad_request("not_json")),
+            _ => Err(ApiError::not_json()),
         }
     }
 

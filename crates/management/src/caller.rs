@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use leveret_engine::topology::Topology;
 use leveret_engine::view::Registry;
-use leveret_engine::{AuthError, BrokerError, auth::PeerAddress, auth::User};
+use leveret_engine::{AuthError, auth::PeerAddress, auth::User};
 use std::sync::Arc;
 
 const ADMINISTRATOR: &str = "administrator";
@@ -18,15 +18,9 @@ const MONITORING: &str = "monitoring";
 const POLICYMAKER: &str = "policymaker";
 const MANAGEMENT: &str = "management";
 
-/// Who the broker notes for what came over the socket in its directory.
-// rabbitmq: the acting user of its command line tools
-const TRUSTED: &str = "rmq-cli";
-
 /// Somebody who logged in and carries one of the tags that let users into the API.
 pub(crate) struct Caller {
     user: Arc<User>,
-    /// Whether the permissions of vhosts do not concern it.
-    trusted: bool,
 }
 
 impl FromRequestParts<Arc<State>> for Caller {
@@ -57,7 +51,7 @@ impl Caller {
             AuthError::LoopbackOnly => ApiError::not_allowed("User can only log in via localhost"),
             AuthError::InvalidCredentials => ApiError::login_failed("Not_Authorized"),
         })?;
-        let caller = Self { user, trusted: false };
+        let caller = Self { user };
         if caller.has_any(&[ADMINISTRATOR, MONITORING, POLICYMAKER, MANAGEMENT]) {
             return Ok(caller);
         }
@@ -80,32 +74,13 @@ fn credentials(parts: &Parts) -> Result<(String, String), ApiError> {
 }
 
 impl Caller {
-    fn trusted() -> Self {
-        let tags = vec![ADMINISTRATOR.into()];
-        let (max_connections, max_channels) = (None, None);
-        let user =
-            User { name: TRUSTED.into(), password: None, tags, max_connections, max_channels };
-        Self { user: Arc::new(user), trusted: true }
-    }
-
-    /// Asks for the permissions of AMQP; one that may do all is not asked.
-    pub(crate) fn permitted<T>(
-        &self,
-        judge: impl FnOnce(&Arc<User>) -> Result<T, BrokerError>,
-    ) -> Result<(), ApiError> {
-        if !self.trusted {
-            judge(&self.user)?;
-        }
-        Ok(())
-    }
-
-    /// Whether it is a user of the broker.
-    pub(crate) fn is_user(&self) -> bool {
-        !self.trusted
+    /// The account that the broker runs in.
+    pub(crate) fn trusted() -> Self {
+        Self { user: Arc::new(User::operator()) }
     }
 
     /// The user.
-    pub(crate) fn user(&self) -> &User {
+    pub(crate) fn user(&self) -> &Arc<User> {
         &self.user
     }
 
@@ -143,24 +118,19 @@ impl Caller {
 
     /// Refuses those who may not see policies and parameters at all.
     pub(crate) fn policymaker(&self) -> Result<(), ApiError> {
-        self.need(&[ADMINISTRATOR, POLICYMAKER], "Not policymaker user")
+        self.need(&[ADMINISTRATOR, POLICYMAKER], NO_OBJECT)
     }
 
     /// Refuses those who may not change policies and parameters of this vhost.
     pub(crate) fn policymaker_of(&self, topology: &Topology, vhost: &str) -> Result<(), ApiError> {
-        let allowed = self.is_administrator()
-            || (self.user.has_tag(POLICYMAKER) && self.may_enter(topology, vhost));
-        if allowed {
-            return Ok(());
-        }
-        Err(ApiError::not_allowed("User not authorised to access object"))
+        self.policymaker()?;
+        let enters = self.is_administrator() || self.may_enter(topology, vhost);
+        if enters { Ok(()) } else { Err(no_entry()) }
     }
 
     /// Whether the caller has permissions in the vhost.
     pub(crate) fn may_enter(&self, topology: &Topology, vhost: &str) -> bool {
-        topology
-            .vhost(vhost)
-            .is_some_and(|vhost| self.trusted || vhost.permissions_of(&self.user.name).is_some())
+        topology.check_vhost(&self.user, vhost).is_ok()
     }
 
     /// Whether the vhost's objects are in the caller's lists.
@@ -168,26 +138,30 @@ impl Caller {
         self.is_monitor() || self.may_enter(topology, vhost)
     }
 
-    /// Refuses a vhost that does not exist or whose objects the caller may not see.
+    /// Refuses a vhost that does not exist or that the caller may not enter: lists of everything show those who monitor
+    /// more.
     pub(crate) fn look_into(&self, topology: &Topology, vhost: &str) -> Result<(), ApiError> {
-        exists(topology, vhost)?;
-        if self.sees(topology, vhost) { Ok(()) } else { Err(no_entry()) }
-    }
-
-    /// Refuses a vhost that does not exist or in which the caller has no permissions, whatever its
-    /// tags: changes are made with the rights of AMQP.
-    pub(crate) fn enter(&self, topology: &Topology, vhost: &str) -> Result<(), ApiError> {
         exists(topology, vhost)?;
         if self.may_enter(topology, vhost) { Ok(()) } else { Err(no_entry()) }
     }
+
+    /// The same for making things: a vhost that is missing is named.
+    pub(crate) fn make_in(&self, topology: &Topology, vhost: &str) -> Result<(), ApiError> {
+        exists(topology, vhost).map_err(|error| error.or_missing("vhost_not_found"))?;
+        self.look_into(topology, vhost)
+    }
 }
+
+/// RabbitMQ's words for whoever lacks a tag for policies and parameters.
+const NO_OBJECT: &str = "User not authorised to access object";
 
 fn exists(topology: &Topology, vhost: &str) -> Result<(), ApiError> {
     topology.vhost(vhost).map(|_| ()).ok_or_else(ApiError::not_found)
 }
 
 fn no_entry() -> ApiError {
-    ApiError::not_allowed("User not authorised to access virtual host")
+    // rabbitmq: a vhost that one may not enter is hidden
+    ApiError::hidden()
 }
 
 /// Runs `f` with the topology and returns what it returns.

@@ -26,6 +26,11 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", reason)
     }
 
+    /// 400: the body is no JSON object.
+    pub(crate) fn not_json() -> Self {
+        Self::bad_request("not_json")
+    }
+
     /// 400 with a word of its own.
     pub(crate) fn bad(error: &'static str, reason: impl Into<Value>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, error, reason)
@@ -47,9 +52,35 @@ impl ApiError {
         Self::new(StatusCode::UNAUTHORIZED, "not_authorised", reason)
     }
 
+    /// 400 in the words of RabbitMQ's checks of policies, parameters and limits.
+    pub(crate) fn validation(reason: &str) -> Self {
+        Self::bad_request(format!("Validation failed\n\n{reason}\n"))
+    }
+
+    /// 404: what may not be seen is as good as not there.
+    pub(crate) fn hidden() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", "Not Found")
+    }
+
+    /// 404 in words.
+    pub(crate) fn missing(reason: impl Into<Value>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", reason)
+    }
+
     /// 404: there is no such object.
     pub(crate) fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "Object Not Found", "Not Found")
+    }
+
+    /// The same, and what was done before it.
+    pub(crate) fn after(mut self, done: &str) -> Self {
+        self.reason = Value::String(format!("{} ({done})", self.reason()));
+        self
+    }
+
+    /// The reason as a text.
+    pub(crate) fn reason(&self) -> String {
+        self.reason.as_str().map_or_else(|| self.reason.to_string(), str::to_owned)
     }
 
     /// The same; a 404 names what is missing, as the newer handlers of RabbitMQ do.

@@ -13,7 +13,8 @@ use leveret_engine::topology::{Topology, TopologyConfig, default_commands};
 use leveret_engine::view::{
     Alarm, BoxFuture, ChannelView, ConnectionView, ConsumerView, DeleteOnly, Distribution, HandGet,
     HandGot, HandPublish, HandPublished, HandRefused, ListenerView, MessageStats, NodeView,
-    Propose, QueueFigures, Registry, Resources, StoreView, Totals,
+    Propose, PutMessage, QueueFigures, Redrive, RedriveState, RedriveView, Registry, Resources,
+    StoreView, Totals,
 };
 use leveret_engine::{
     BrokerError, Command, ConnectionId, QueueCounts, QueueId, QueueStats, Timestamp,
@@ -35,6 +36,9 @@ pub(crate) struct Fake {
     pub(crate) closed: Mutex<Vec<(ConnectionId, String)>>,
     /// What was published by hand.
     pub(crate) by_hand: Mutex<Vec<HandPublish>>,
+    /// What was put into queues.
+    pub(crate) put: Mutex<Vec<PutMessage>>,
+    pub(crate) redrives: Mutex<Vec<RedriveView>>,
     pub(crate) samples: Arc<Samples>,
 }
 
@@ -57,6 +61,8 @@ impl Fake {
             connection_max: Mutex::default(),
             closed: Mutex::default(),
             by_hand: Mutex::default(),
+            put: Mutex::default(),
+            redrives: Mutex::default(),
             samples: Arc::default(),
         })
     }
@@ -119,7 +125,7 @@ impl Fake {
 
     pub(crate) async fn metrics(self: &Arc<Self>) -> String {
         let request = Request::get("/metrics").body(Body::empty()).unwrap();
-        let response = metrics_router(self.state()).oneshot(request).await.unwrap();
+        let response = metrics_router(self.state(), "/metrics").oneshot(request).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
         String::from_utf8(bytes.to_vec()).unwrap()
@@ -263,6 +269,49 @@ impl Propose for Fake {
         let id = self.queue_id(name);
         let purged = self.figures.lock().unwrap().remove(&id);
         Box::pin(async move { Ok(purged.map_or(0, |figures| figures.counts.ready)) })
+    }
+
+    fn put<'a>(
+        &'a self,
+        _vhost: &'a str,
+        _queue: &'a str,
+        messages: Vec<PutMessage>,
+    ) -> BoxFuture<'a, Result<(), HandRefused>> {
+        self.put.lock().unwrap().extend(messages);
+        Box::pin(async { Ok(()) })
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp(1_000_000_000)
+    }
+
+    fn redrive(&self, wanted: Redrive) -> Option<u64> {
+        let mut redrives = self.redrives.lock().unwrap();
+        let id = redrives.len() as u64 + 1;
+        redrives.push(RedriveView {
+            id,
+            wanted,
+            state: RedriveState::Running,
+            started: self.now(),
+            ended: None,
+            total: 0,
+            looked: 0,
+            passed: 0,
+            moved: Default::default(),
+            failed: 0,
+            failures: Vec::new(),
+        });
+        Some(id)
+    }
+
+    fn redrives(&self) -> Vec<RedriveView> {
+        self.redrives.lock().unwrap().clone()
+    }
+
+    fn cancel_redrive(&self, id: u64) -> bool {
+        let mut redrives = self.redrives.lock().unwrap();
+        let found = redrives.iter_mut().find(|view| view.id == id);
+        found.map(|view| view.state = RedriveState::Cancelled).is_some()
     }
 
     fn publish(&self, message: HandPublish) -> BoxFuture<'_, Result<HandPublished, HandRefused>> {

@@ -22,6 +22,7 @@ mod error;
 mod json;
 mod list;
 mod metrics;
+mod page;
 mod samples;
 
 #[cfg(test)]
@@ -85,12 +86,20 @@ impl std::fmt::Display for Client {
     }
 }
 
-/// The management API, everything under `/api`.
+/// The management API, everything under `/api`, and the web page that asks it.
 pub fn router(state: State) -> Router {
-    api::router(Arc::new(state))
+    api::router(Arc::new(state)).merge(page::router())
 }
 
-/// The Prometheus endpoint, `/metrics`. It asks for no password, as RabbitMQ's.
-pub fn metrics_router(state: State) -> Router {
-    metrics::router(Arc::new(state))
+/// The Prometheus endpoint, by RabbitMQ at `/metrics`. It asks for no password, as RabbitMQ's.
+pub fn metrics_router(state: State, path: &str) -> Router {
+    metrics::router(Arc::new(state), path)
+}
+
+/// Takes in a definitions document, as RabbitMQ exports it. What is there already stays as it is.
+///
+/// # Errors
+/// What is wrong with the document, in words for the person who wrote it.
+pub async fn import_definitions(state: &State, document: &[u8]) -> Result<(), String> {
+    api::import_definitions(&Arc::new(state.clone()), document).await
 }

@@ -47,6 +47,9 @@ enum NameFilter {
     /// A part of the name in lower case.
     Part(String),
     Pattern(Pattern),
+    /// An expression that is none fits no name.
+    // rabbitmq: rabbit_mgmt_util filter_value
+    Nothing,
 }
 
 impl NameFilter {
@@ -54,6 +57,7 @@ impl NameFilter {
         match self {
             Self::Part(part) => name.to_lowercase().contains(part),
             Self::Pattern(pattern) => pattern.matches(name),
+            Self::Nothing => false,
         }
     }
 }
@@ -102,21 +106,12 @@ impl ListQuery {
         let get =
             |key: &str| pairs.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
         let is_true = |key: &str| get(key) == Some("true");
-        let page = get("page").map(|text| positive("page", text)).transpose()?;
-        let page_size =
-            get("page_size").map_or(Ok(PAGE_SIZE_DEFAULT), |text| positive("page_size", text))?;
-        if page.is_some() && page_size > PAGE_SIZE_MAX {
-            let reason = format!(
-                "Invalid page size, page size should be less or equal to {PAGE_SIZE_MAX}, \
-                 page size: {page_size}"
-            );
-            return Err(invalid(reason));
-        }
+        let (page, page_size) = pages(get("page"), get("page_size"))?;
         let name = get("name").filter(|text| !text.is_empty());
         Ok(Self {
             page,
             page_size,
-            name: name.map(|text| name_filter(text, is_true("use_regex"))).transpose()?,
+            name: name.map(|text| name_filter(text, is_true("use_regex"))),
             sort: get("sort").filter(|text| !text.is_empty()).map(str::to_owned),
             sort_reverse: is_true("sort_reverse"),
             columns: get("columns")
@@ -207,18 +202,29 @@ impl ListQuery {
                 put(&mut kept, &path, value.clone());
             }
         }
-        Value::Object(kept)
+        // Erlang cannot tell an object without fields from an empty list.
+        if kept.is_empty() { Value::Array(Vec::new()) } else { Value::Object(kept) }
     }
 }
 
-fn invalid(reason: String) -> ApiError {
-    ApiError::bad("invalid_pagination_parameters", reason)
-}
-
-fn positive(key: &str, text: &str) -> Result<usize, ApiError> {
-    match text.parse::<usize>() {
-        Ok(n) if n > 0 => Ok(n),
-        _ => Err(invalid(format!("Invalid {key}: {text}"))),
+/// The page that is asked for, if any, and how many items it has.
+// rabbitmq: rabbit_mgmt_util pagination_params
+fn pages(page: Option<&str>, size: Option<&str>) -> Result<(Option<usize>, usize), ApiError> {
+    let Some(page) = page else { return Ok((None, PAGE_SIZE_DEFAULT)) };
+    let number = |text: &str| {
+        text.parse::<i64>().map_err(|_| ApiError::bad_request("Pagination parameters are invalid"))
+    };
+    let (page, size) = (number(page)?, size.map(number).transpose()?);
+    let fits = |n: i64, max: usize| usize::try_from(n).ok().filter(|n| (1..=max).contains(n));
+    let default = PAGE_SIZE_DEFAULT as i64;
+    match (fits(page, usize::MAX), fits(size.unwrap_or(default), PAGE_SIZE_MAX)) {
+        (Some(page), Some(size)) => Ok((Some(page), size)),
+        _ => {
+            let size = size.map_or_else(|| "undefined".to_owned(), |size| size.to_string());
+            let reason =
+                format!("Invalid pagination parameters: page number {page}, page size {size}");
+            Err(ApiError::bad("invalid_pagination_parameters", reason))
+        }
     }
 }
 
@@ -232,13 +238,11 @@ fn range(age: Option<&str>, step: Option<&str>) -> Result<Option<Range>, ApiErro
     Ok(Some(Range { age_ms: ms(age)?, step_ms: ms(step)? }))
 }
 
-fn name_filter(text: &str, use_regex: bool) -> Result<NameFilter, ApiError> {
+fn name_filter(text: &str, use_regex: bool) -> NameFilter {
     if !use_regex {
-        return Ok(NameFilter::Part(text.to_lowercase()));
+        return NameFilter::Part(text.to_lowercase());
     }
-    let pattern = Pattern::new(&format!("(?i){text}"))
-        .map_err(|error| invalid(format!("Invalid regular expression: {}", error.explain())))?;
-    Ok(NameFilter::Pattern(pattern))
+    Pattern::new(&format!("(?i){text}")).map_or(NameFilter::Nothing, NameFilter::Pattern)
 }
 
 fn find<'a>(item: &'a Value, path: &[&str]) -> Option<&'a Value> {

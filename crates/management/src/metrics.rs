@@ -17,8 +17,8 @@ use std::sync::Arc;
 /// The label of everything that came over AMQP 0-9-1.
 const PROTOCOL: [(&str, &str); 1] = [("protocol", "amqp091")];
 
-pub(crate) fn router(state: Arc<State>) -> Router {
-    Router::new().route("/metrics", get(metrics)).with_state(state)
+pub(crate) fn router(state: Arc<State>, path: &str) -> Router {
+    Router::new().route(path, get(metrics)).with_state(state)
 }
 
 async fn metrics(extract::State(state): extract::State<Arc<State>>) -> impl IntoResponse {

@@ -1,6 +1,7 @@
 //! The API as tools call it, over the router with a real topology behind.
 
 mod messages;
+mod redrives;
 
 use crate::fake::{Fake, send};
 use crate::{Client, router};

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use std::task::Waker;
 
 use leveret_cluster::{Done, MetaConsensus, Proposed, StateMachine};
+use leveret_engine::auth::User;
 use leveret_engine::{Command, ConnectionId, ConsumerId, QueueId, QueueMeta, Timestamp, Topology};
 use leveret_protocol::{Connection, ConnectionConfig, Event, Mechanism, Peer};
 use parking_lot::{Mutex, RwLock};
@@ -128,12 +129,13 @@ impl Node {
     }
 
     /// A connection that the process itself makes for a user who has logged in elsewhere, by HTTP: it speaks AMQP like any
-    /// other and proves its name by EXTERNAL.
-    pub fn connect_inside(self: &Arc<Self>, user: &Arc<str>, now: Timestamp) -> Session {
+    /// other, and EXTERNAL takes the user as it is.
+    pub fn connect_inside(self: &Arc<Self>, user: &Arc<User>, now: Timestamp) -> Session {
         let peer = Peer {
             address: Arc::from("management"),
             loopback: true,
-            certificate_name: Some(Arc::clone(user)),
+            certificate_name: Some(Arc::clone(&user.name)),
+            known: Some(Arc::clone(user)),
         };
         let endpoints = Endpoints { local: Arc::from("management"), tls: None };
         self.connect_with(Arc::clone(&self.inside_config), peer, endpoints, now)

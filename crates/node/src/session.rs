@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use leveret_engine::{Budget, Delivery, Timestamp};
-use leveret_protocol::{Connection, ConnectionEnd, ConnectionInfo, ConnectionState, Event, Output};
+use leveret_protocol::{
+    Connection, ConnectionEnd, ConnectionInfo, ConnectionState, Event, Output, Put,
+};
 
 use crate::connections::Handle;
 use crate::effects::{Own, Scope};
@@ -95,6 +97,11 @@ impl Session {
             self.turn(now, |connection, ports, out| connection.tick(now, ports, out));
         }
         self.deliver(now);
+    }
+
+    /// Puts a message into a queue, past every exchange. For what the process itself moves.
+    pub fn put(&mut self, channel: u16, put: &Put<'_>, now: Timestamp) {
+        self.turn(now, |connection, ports, out| connection.put(channel, put, now, ports, out));
     }
 
     /// What is to be written to the socket.

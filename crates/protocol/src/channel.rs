@@ -50,6 +50,7 @@ pub(crate) use confirm::Confirms;
 pub(crate) use consume::Consumer;
 use content::Content;
 use held::Held;
+pub use publish::put::Put;
 use reply_to::ReplyConsumer;
 use routes::Routes;
 use transaction::Transaction;

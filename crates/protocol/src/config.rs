@@ -1,5 +1,6 @@
 //! What a connection is configured with, and what the listener knows of its peer.
 
+use leveret_engine::auth::User;
 use std::sync::Arc;
 
 /// Settings shared by all connections of a listener.
@@ -95,4 +96,6 @@ pub struct Peer {
     pub loopback: bool,
     /// The name in its verified TLS certificate, for EXTERNAL.
     pub certificate_name: Option<Arc<str>>,
+    /// A user whom the process itself knows to be at the other end; EXTERNAL takes it as it is.
+    pub known: Option<Arc<User>>,
 }

@@ -108,10 +108,13 @@ impl Connection {
             Some(password) => topology
                 .authenticate(&login.user, password, peer)
                 .map_err(|error| error.to_string()),
-            // The certificate has proved the name.
-            None => {
-                topology.authenticate_external(&login.user, peer).map_err(|error| error.to_string())
-            }
+            // The certificate has proved the name, or the process knows who it is.
+            None => match &self.shared.peer.known {
+                Some(user) => Ok(Arc::clone(user)),
+                None => topology
+                    .authenticate_external(&login.user, peer)
+                    .map_err(|error| error.to_string()),
+            },
         }
     }
 

@@ -30,6 +30,7 @@ mod tag_runs;
 pub mod testing;
 
 pub use broker::{Answer, Broker, Call, Counts, Declared, Event, Tap, TapEvent};
+pub use channel::Put;
 pub use config::{ConnectionConfig, Mechanism, Peer};
 pub use connection::Connection;
 pub use connection::shared::ConnectionEnd;

@@ -85,11 +85,7 @@ impl World {
 
     /// Accepts a socket from this machine.
     pub fn connect(&mut self) -> ConnectionId {
-        self.connect_from(Peer {
-            address: "127.0.0.1:1".into(),
-            loopback: true,
-            certificate_name: None,
-        })
+        self.connect_from(Peer { address: "127.0.0.1:1".into(), loopback: true, ..Peer::default() })
     }
 
     /// Accepts a socket.

@@ -179,6 +179,7 @@ impl Play {
             address: "peer".into(),
             loopback: !remote,
             certificate_name: certificate.map(Arc::from),
+            known: None,
         });
         self.connections.insert(side, id);
     }

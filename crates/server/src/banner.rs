@@ -65,6 +65,7 @@ fn connect_to(protocol: Protocol, address: SocketAddr) -> (&'static str, String)
         Protocol::Http => ("Management", format!("http://{place}/api/overview")),
         Protocol::Https => ("Management", format!("https://{place}/api/overview")),
         Protocol::Prometheus => ("Metrics", format!("http://{place}/metrics")),
+        Protocol::PrometheusTls => ("Metrics", format!("https://{place}/metrics")),
     }
 }
 

@@ -3,8 +3,11 @@
 use crate::config::{ConfigError, Flags, load};
 use crate::ctl::CtlArgs;
 use crate::data_commands::{BackupArgs, DataArgs, RestoreArgs};
+use crate::migrate::MigrateArgs;
 use crate::perf::PerfArgs;
-use clap::{Args, Parser, Subcommand};
+use crate::top::TopArgs;
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 use std::path::PathBuf;
 
 /// A message broker for AMQP 0-9-1 that takes RabbitMQ's place.
@@ -36,13 +39,27 @@ pub(crate) enum Command {
     Backup(BackupArgs),
     Restore(RestoreArgs),
     Ctl(CtlArgs),
+    Migrate(MigrateArgs),
+    Top(TopArgs),
+    /// Print what a shell needs to complete commands: `source <(leveret completion bash)`.
+    Completion {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// The completion script of a shell.
+pub(crate) fn completion(shell: Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "leveret", &mut script);
+    script
 }
 
 /// Options of `leveret serve`.
 #[derive(Clone, Debug, Default, Args)]
 #[command(after_help = SERVE_HELP)]
 pub(crate) struct Serve {
-    /// Configuration file (TOML).
+    /// Configuration file: leveret's own (TOML), or a rabbitmq.conf if its name ends with .conf.
     #[arg(long, value_name = "FILE", env = "LEVERET_CONFIG")]
     pub(crate) config: Option<PathBuf>,
     /// Directory that holds everything the broker keeps [default: ./data].
@@ -73,10 +90,12 @@ Addresses are HOST:PORT; [::]:5672 takes IPv6 and IPv4, 127.0.0.1:5672 this mach
 
 Everything can also be set in the configuration file and in the environment, where a key is
 LEVERET_ and its path: amqp.heartbeat is LEVERET_AMQP_HEARTBEAT. Flags beat the environment, the
-environment beats the file.
+environment beats the file. RabbitMQ's own rabbitmq.conf and variables (RABBITMQ_CONFIG_FILE,
+RABBITMQ_DEFAULT_USER, ...) are read as well, and leveret's beat them.
 
 Examples:
   leveret serve
+  leveret serve --config /etc/rabbitmq/rabbitmq.conf
   leveret serve --data-dir /var/lib/leveret --amqp-listen '[::]:5672'
   LEVERET_AUTH_LOOPBACK_USERS= leveret serve     let guest in from everywhere (not for production)";
 
@@ -98,18 +117,26 @@ impl Serve {
             prometheus_listen: self.prometheus_listen.clone(),
             log_level: self.log_level.clone(),
         };
-        load::load(self.config.as_deref(), environment, &flags)
+        let memory = crate::resources::memory_total();
+        load::load(self.config.as_deref(), environment, &flags, memory)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn shells_complete_the_verbs_of_ctl() {
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let script = String::from_utf8(completion(shell)).unwrap();
+            assert!(script.contains("set_permissions"), "{shell}");
+        }
     }
 
     #[test]

@@ -1,15 +1,18 @@
 //! What a person can set, and nothing else: one TOML file, of which every key can also be given
-//! in the environment, and the common ones as flags. The doc comment of each field says what it
+//! in the environment, and the common ones as flags; RabbitMQ's own file and variables are read as well. The doc comment of each field says what it
 //! does, its default, what it costs and when to change it. How the layers are put together is in
 //! [`load`].
 
+mod environment;
 pub mod load;
+mod rabbitmq;
 pub mod values;
 
 #[cfg(test)]
 mod tests;
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub use load::{ConfigError, Flags};
@@ -26,6 +29,9 @@ pub struct Config {
     /// The node's name, shown by the management API and in metrics. Default `rabbit@` and the
     /// host name, as RabbitMQ. Set it where host names change, as in containers.
     pub node_name: String,
+    /// The name of the cluster, shown by the management API and in metrics. Default: the node's name. The
+    /// global parameter `cluster_name` beats it.
+    pub cluster_name: String,
     /// Threads that run connections. Default 0: one for each core. Fewer leave cores to other
     /// programs on the machine.
     pub worker_threads: usize,
@@ -43,8 +49,13 @@ pub struct Config {
     pub resources: Resources,
     /// Who may log in when the data directory is new.
     pub auth: Auth,
+    /// Vhosts, users, queues and the like that are taken in at the start.
+    pub definitions: Definitions,
     /// Bounds on what clients may create.
     pub limits: Limits,
+    /// How nodes find each other, in the words of rabbitmq.conf (`peer_discovery_backend`,
+    /// `classic_config.nodes.1`, ...). Kept as it is: a node of this version stays alone.
+    pub cluster_formation: BTreeMap<String, String>,
 }
 
 /// AMQP listeners and what connections may do.
@@ -86,6 +97,10 @@ pub struct Amqp {
     /// Milliseconds a delivery of a quorum queue may stay unacknowledged before its channel is
     /// closed. Default 1800000, 0 for ever. Raise it for work that takes longer.
     pub consumer_timeout: u64,
+    /// How clients may log in: `PLAIN`, `AMQPLAIN`, `EXTERNAL`. Default: the first two, and `EXTERNAL` where
+    /// `tls.verify` is `verify_peer`. Leave out what is not used on listeners that strangers can reach.
+    #[serde(deserialize_with = "values::one_or_many")]
+    pub auth_mechanisms: Vec<String>,
 }
 
 /// Certificates of the TLS listeners. They are read once, at the start.
@@ -143,6 +158,9 @@ pub struct Management {
     /// Bytes of the largest request body. Default 20 MB, which loads definitions of some hundred
     /// thousand queues. A body is held in memory.
     pub max_body_size: ByteSize,
+    /// A path before every path of the API, such as `/broker`. Default none. For proxies that serve several
+    /// programs under one name.
+    pub path_prefix: String,
 }
 
 /// The Prometheus endpoint.
@@ -153,6 +171,11 @@ pub struct Prometheus {
     /// turns it off.
     #[serde(deserialize_with = "values::one_or_many")]
     pub listen: Vec<String>,
+    /// Where it is served over TLS, by convention port 15691. Default none.
+    #[serde(deserialize_with = "values::one_or_many")]
+    pub tls_listen: Vec<String>,
+    /// The path. Default `/metrics`.
+    pub path: String,
 }
 
 /// The log. It goes to standard error.
@@ -207,12 +230,43 @@ pub struct Auth {
     pub default_user: String,
     /// Its password. Default `guest`. Change it before strangers can reach the broker.
     pub default_pass: Secret,
+    /// Its tags, which say what it may do in the management API. Default `["administrator"]`.
+    #[serde(deserialize_with = "values::one_or_many")]
+    pub default_user_tags: Vec<String>,
+    /// What it may do in the default vhost. Default: everything.
+    pub default_permissions: Permissions,
     /// The vhost that a new broker has. Default `/`.
     pub default_vhost: String,
     /// Users who may log in from this machine only. Default `["guest"]`; an empty list lets
     /// everybody in from everywhere.
     #[serde(deserialize_with = "values::one_or_many")]
     pub loopback_users: Vec<String>,
+}
+
+/// Three regular expressions over the names of queues and exchanges.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Permissions {
+    /// What may be declared and deleted. Default `".*"`.
+    pub configure: String,
+    /// What may be published to and bound. Default `".*"`.
+    pub write: String,
+    /// What may be consumed from. Default `".*"`.
+    pub read: String,
+}
+
+/// Vhosts, users, queues and the like that are taken in at every start, from files that RabbitMQ 3.x, 4.x or leveret
+/// exported. What is there already stays as it is. A new broker that has such files has no default user and vhost.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Definitions {
+    /// Files, and directories whose `*.json` are taken by name. Default none. A file that cannot be taken in stops
+    /// the start.
+    #[serde(deserialize_with = "values::one_or_many")]
+    pub load: Vec<String>,
+    /// Leave files alone that are as they were at the last start. Default false. Makes starts with many
+    /// thousand queues faster; what was deleted since is then not made again.
+    pub skip_if_unchanged: bool,
 }
 
 /// Bounds on what clients may create. 0 is no bound, the default, as RabbitMQ.
@@ -232,6 +286,7 @@ impl Default for Config {
         Self {
             data_dir: PathBuf::from("./data"),
             node_name: String::new(),
+            cluster_name: String::new(),
             worker_threads: 0,
             amqp: Amqp::default(),
             tls: Tls::default(),
@@ -240,8 +295,20 @@ impl Default for Config {
             log: Log::default(),
             resources: Resources::default(),
             auth: Auth::default(),
+            definitions: Definitions::default(),
             limits: Limits::default(),
+            cluster_formation: BTreeMap::new(),
         }
+    }
+}
+
+impl Config {
+    /// Whether any listener speaks TLS.
+    #[must_use]
+    pub fn wants_tls(&self) -> bool {
+        let listeners =
+            [&self.amqp.tls_listen, &self.management.tls_listen, &self.prometheus.tls_listen];
+        listeners.iter().any(|listen| !listen.is_empty())
     }
 }
 
@@ -260,6 +327,7 @@ impl Default for Amqp {
             consumer_max_per_channel: 0,
             default_consumer_prefetch: 0,
             consumer_timeout: 1_800_000,
+            auth_mechanisms: Vec::new(),
         }
     }
 }
@@ -270,13 +338,18 @@ impl Default for Management {
             listen: vec!["0.0.0.0:15672".to_owned()],
             tls_listen: Vec::new(),
             max_body_size: ByteSize(20_000_000),
+            path_prefix: String::new(),
         }
     }
 }
 
 impl Default for Prometheus {
     fn default() -> Self {
-        Self { listen: vec!["0.0.0.0:15692".to_owned()] }
+        Self {
+            listen: vec!["0.0.0.0:15692".to_owned()],
+            tls_listen: Vec::new(),
+            path: "/metrics".to_owned(),
+        }
     }
 }
 
@@ -303,8 +376,17 @@ impl Default for Auth {
         Self {
             default_user: "guest".to_owned(),
             default_pass: Secret("guest".to_owned()),
+            default_user_tags: vec!["administrator".to_owned()],
+            default_permissions: Permissions::default(),
             default_vhost: "/".to_owned(),
             loopback_users: vec!["guest".to_owned()],
         }
+    }
+}
+
+impl Default for Permissions {
+    fn default() -> Self {
+        let everything = || ".*".to_owned();
+        Self { configure: everything(), write: everything(), read: everything() }
     }
 }

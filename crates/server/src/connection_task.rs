@@ -263,6 +263,7 @@ impl Peer {
             address: Arc::from(self.remote.to_string()),
             loopback: self.remote.ip().is_loopback(),
             certificate_name: login.map(Arc::from),
+            known: None,
         };
         let tls = self.tls.as_ref().map(|tls| Arc::new(tls.view()));
         (who, Endpoints { local: Arc::from(self.local.to_string()), tls })

@@ -1,15 +1,18 @@
 //! `leveret ctl`: rabbitmqctl's verbs, arguments and output, asked over HTTP or the data directory's socket.
 //!
 //! Only the command line is here and what all verbs share; what they do is in `ctl/list.rs` (look), `ctl/change.rs`
-//! (change) and `ctl/node.rs` (the broker itself).
+//! (change), `ctl/messages.rs` and `ctl/redrive.rs` (publish, look, move) and `ctl/node.rs` (the broker itself).
 
 mod change;
 pub(crate) mod client;
 mod list;
+mod messages;
 mod node;
+mod redrive;
 mod table;
 
 use self::client::Target;
+pub(crate) use self::node::bytes;
 use self::table::{Format, Table};
 use clap::{Args, Subcommand};
 use std::io::Write as _;
@@ -72,6 +75,10 @@ enum Verb {
     Change(change::Change),
     #[command(flatten)]
     Node(node::NodeVerb),
+    #[command(flatten)]
+    Message(messages::MessageVerb),
+    #[command(flatten)]
+    Redrive(redrive::RedriveVerb),
 }
 
 impl Options {
@@ -94,7 +101,7 @@ fn print(text: &str) {
 }
 
 /// A name as one segment of a path.
-fn segment(name: &str) -> String {
+pub(crate) fn segment(name: &str) -> String {
     percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
@@ -106,11 +113,17 @@ pub(crate) fn run(args: &CtlArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let seconds = args.options.timeout;
     runtime.block_on(async {
+        // It takes as long as there are messages.
+        if let Verb::Redrive(verb) = &args.verb {
+            return verb.run(&args.options).await;
+        }
         let work = async {
             match &args.verb {
                 Verb::Look(verb) => verb.run(&args.options).await,
                 Verb::Change(verb) => verb.run(&args.options).await,
                 Verb::Node(verb) => verb.run(&args.options).await,
+                Verb::Message(verb) => verb.run(&args.options).await,
+                Verb::Redrive(verb) => verb.run(&args.options).await,
             }
         };
         let within = tokio::time::timeout(std::time::Duration::from_secs(seconds), work).await;

@@ -2,12 +2,13 @@
 
 use crate::clock::Clock;
 use crate::inside;
+use crate::inside::redrive::Redrives;
 use leveret_engine::command::Outcome;
 use leveret_engine::view::{
     BoxFuture, DeleteOnly, HandGet, HandGot, HandPublish, HandPublished, HandRefused, Propose,
-    Registry,
+    PutMessage, Redrive, RedriveView, Registry,
 };
-use leveret_engine::{BrokerError, Command, ConnectionId};
+use leveret_engine::{BrokerError, Command, ConnectionId, Timestamp};
 use leveret_node::Node;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -16,9 +17,15 @@ use tokio::sync::oneshot;
 pub(crate) struct Door {
     pub(crate) node: Arc<Node>,
     pub(crate) clock: Arc<Clock>,
+    redrives: Redrives,
 }
 
 impl Door {
+    pub(crate) fn new(node: Arc<Node>, clock: Arc<Clock>) -> Self {
+        let redrives = Redrives::new(Arc::clone(&node), Arc::clone(&clock));
+        Self { node, clock, redrives }
+    }
+
     async fn wait_for(&self, command: Command) -> Result<Outcome, BrokerError> {
         let (answer, later) = oneshot::channel();
         let done = Box::new(move |outcome| {
@@ -74,6 +81,31 @@ impl Propose for Door {
 
     fn get(&self, wanted: HandGet) -> BoxFuture<'_, Result<Vec<HandGot>, HandRefused>> {
         Box::pin(inside::get(&self.node, &self.clock, wanted))
+    }
+
+    fn put<'a>(
+        &'a self,
+        vhost: &'a str,
+        queue: &'a str,
+        messages: Vec<PutMessage>,
+    ) -> BoxFuture<'a, Result<(), HandRefused>> {
+        Box::pin(inside::put(&self.node, &self.clock, vhost, queue, messages))
+    }
+
+    fn redrive(&self, wanted: Redrive) -> Option<u64> {
+        self.redrives.begin(wanted)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn redrives(&self) -> Vec<RedriveView> {
+        self.redrives.views()
+    }
+
+    fn cancel_redrive(&self, id: u64) -> bool {
+        self.redrives.cancel(id)
     }
 
     fn close_connection(&self, id: ConnectionId, reason: &str) -> bool {

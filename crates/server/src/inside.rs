@@ -2,12 +2,16 @@
 //! the way of every other client, so that rights, limits and errors are the same. Holds no broker rule.
 
 mod client;
+pub(crate) mod redrive;
 
 use crate::clock::Clock;
 use client::{Client, Said};
-use leveret_codec::amqp::{AMQPClass, basic, confirm};
+use leveret_codec::amqp::{AMQPClass, basic};
 use leveret_codec::{put_body, put_content_header, put_method, put_nack, short_string};
-use leveret_engine::view::{HandGet, HandGot, HandPublish, HandPublished, HandRefused, HandSettle};
+use leveret_engine::auth::User;
+use leveret_engine::view::{
+    HandGet, HandGot, HandPublish, HandPublished, HandRefused, HandSettle, PutMessage,
+};
 use leveret_node::Node;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,9 +38,7 @@ pub(crate) async fn publish(
 ) -> Result<HandPublished, HandRefused> {
     let work = async {
         let mut client = Client::open(node, clock, &message.user, &message.vhost).await?;
-        let select = confirm::AMQPMethod::Select(confirm::Select { nowait: false });
-        client.send(|out, _| put_method(out, CHANNEL, &AMQPClass::Confirm(select)));
-        client.method().await?;
+        client.select_confirms().await?;
         let publish = basic::AMQPMethod::Publish(basic::Publish {
             exchange: short_string(&message.exchange),
             routing_key: short_string(&message.routing_key),
@@ -54,8 +56,8 @@ pub(crate) async fn publish(
                 Said::Method(AMQPClass::Basic(basic::AMQPMethod::Return(_))) => {
                     outcome = HandPublished::Unroutable;
                 }
-                Said::Confirmed => break,
-                Said::Refused => {
+                Said::Confirmed(_) => break,
+                Said::Refused(_) => {
                     outcome = HandPublished::Rejected;
                     break;
                 }
@@ -64,6 +66,36 @@ pub(crate) async fn publish(
         }
         client.close().await;
         Ok(outcome)
+    };
+    within(work).await
+}
+
+/// Puts messages into a queue as they are, and waits until it has confirmed them all.
+pub(crate) async fn put(
+    node: &Arc<Node>,
+    clock: &Arc<Clock>,
+    vhost: &str,
+    queue: &str,
+    messages: Vec<PutMessage>,
+) -> Result<(), HandRefused> {
+    let work = async {
+        let refused = |text: String| HandRefused { code: 406, text };
+        let queue = node.find_queue(vhost, queue).map_err(|error| refused(error.explain()))?;
+        let mut client = Client::open(node, clock, &Arc::new(User::operator()), vhost).await?;
+        client.select_confirms().await?;
+        for message in &messages {
+            client.put(queue.id, message);
+        }
+        let mut left: Vec<u64> = (1..=messages.len() as u64).collect();
+        while !left.is_empty() {
+            match client.said().await? {
+                Said::Confirmed(settled) => left.retain(|number| !settled.is_of(*number)),
+                Said::Refused(_) => return Err(refused("the queue is full".to_owned())),
+                Said::Method(_) | Said::Header { .. } | Said::Body(_) => {}
+            }
+        }
+        client.close().await;
+        Ok(())
     };
     within(work).await
 }
@@ -80,7 +112,9 @@ pub(crate) async fn get(
         let mut kept = 0;
         let mut last = 0;
         while (got.len() as u64) < wanted.count.min(GOT_MAX) && kept < KEPT_BYTES_MAX {
-            let Some((tag, message)) = one(&mut client, &wanted).await? else { break };
+            let (queue, no_ack) = (&wanted.queue, wanted.settle == HandSettle::Ack);
+            let got_one = one(&mut client, queue, no_ack, wanted.keep_bytes).await?;
+            let Some((tag, message)) = got_one else { break };
             kept += message.body.len();
             last = tag;
             got.push(message);
@@ -102,11 +136,13 @@ async fn within<T>(work: impl Future<Output = Result<T, HandRefused>>) -> Result
 }
 
 /// One message and its delivery tag; `None` when the queue has no more.
-async fn one(client: &mut Client, wanted: &HandGet) -> Result<Option<(u64, HandGot)>, HandRefused> {
-    let get = basic::AMQPMethod::Get(basic::Get {
-        queue: short_string(&wanted.queue),
-        no_ack: wanted.settle == HandSettle::Ack,
-    });
+async fn one(
+    client: &mut Client,
+    queue: &str,
+    no_ack: bool,
+    keep_bytes: usize,
+) -> Result<Option<(u64, HandGot)>, HandRefused> {
+    let get = basic::AMQPMethod::Get(basic::Get { queue: short_string(queue), no_ack });
     client.send(|out, _| put_method(out, CHANNEL, &AMQPClass::Basic(get)));
     let AMQPClass::Basic(basic::AMQPMethod::GetOk(ok)) = client.method().await? else {
         return Ok(None);
@@ -130,10 +166,10 @@ async fn one(client: &mut Client, wanted: &HandGet) -> Result<Option<(u64, HandG
             }
             Said::Body(piece) => {
                 left = left.saturating_sub(piece.len() as u64);
-                let room = wanted.keep_bytes.saturating_sub(message.body.len());
+                let room = keep_bytes.saturating_sub(message.body.len());
                 message.body.extend_from_slice(piece.get(..room).unwrap_or(&piece));
             }
-            Said::Method(_) | Said::Confirmed | Said::Refused => {}
+            Said::Method(_) | Said::Confirmed(_) | Said::Refused(_) => {}
         }
     }
     Ok(Some((ok.delivery_tag, message)))

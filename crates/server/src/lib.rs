@@ -27,6 +27,7 @@ pub mod http;
 mod inside;
 pub mod listener;
 pub mod logging;
+mod migrate;
 #[expect(clippy::disallowed_methods, reason = "a load generator measures real time")]
 mod perf;
 mod process_view;
@@ -38,5 +39,6 @@ mod socket;
 mod storage;
 mod timers;
 pub mod tls;
+mod top;
 
 pub use program::run;

@@ -46,19 +46,25 @@ fn advice(error: &std::io::Error) -> &'static str {
     }
 }
 
-/// Opens a listening socket. An IPv6 wildcard takes IPv4 as well unless `ipv6_only`.
+/// A socket that has its address and takes nobody yet.
+pub struct Bound {
+    socket: Socket,
+    address: SocketAddr,
+}
+
+/// Takes an address. An IPv6 wildcard takes IPv4 as well unless `ipv6_only`.
 ///
 /// # Errors
 /// When the system refuses.
-pub fn open(
-    address: SocketAddr,
-    backlog: u32,
-    ipv6_only: bool,
-) -> Result<TcpListener, ListenError> {
-    bind(address, backlog, ipv6_only).map_err(|source| ListenError::Refused { address, source })
+pub fn bind(address: SocketAddr, ipv6_only: bool) -> Result<Bound, ListenError> {
+    let refused = |source| ListenError::Refused { address, source };
+    let socket = bound(address, ipv6_only).map_err(refused)?;
+    // The port may have been left to the system.
+    let given = socket.local_addr().ok().and_then(|address| address.as_socket());
+    Ok(Bound { socket, address: given.unwrap_or(address) })
 }
 
-fn bind(address: SocketAddr, backlog: u32, ipv6_only: bool) -> std::io::Result<TcpListener> {
+fn bound(address: SocketAddr, ipv6_only: bool) -> std::io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(ipv6_only)?;
@@ -67,6 +73,25 @@ fn bind(address: SocketAddr, backlog: u32, ipv6_only: bool) -> std::io::Result<T
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-    TcpListener::from_std(socket.into())
+    Ok(socket)
+}
+
+impl Bound {
+    /// Where it is.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes clients from now on; `backlog` of them wait in the kernel.
+    ///
+    /// # Errors
+    /// When the system refuses: another program may have been quicker.
+    pub fn listen(self, backlog: u32) -> Result<TcpListener, ListenError> {
+        let Self { socket, address } = self;
+        let listening = socket
+            .listen(i32::try_from(backlog).unwrap_or(i32::MAX))
+            .and_then(|()| TcpListener::from_std(socket.into()));
+        listening.map_err(|source| ListenError::Refused { address, source })
+    }
 }

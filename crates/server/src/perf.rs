@@ -4,7 +4,7 @@
 //! Read `session` first: it starts the threads of `producer` and `consumer` and puts their counters
 //! together.
 
-mod client;
+pub(crate) mod client;
 mod consumer;
 mod error;
 mod idle;
@@ -22,7 +22,7 @@ mod session;
 mod shared;
 mod template;
 mod topology;
-mod uri;
+pub(crate) mod uri;
 mod window;
 mod wire;
 

@@ -20,6 +20,7 @@ const CLUSTER_NAME: &str = "cluster_name";
 /// What does not change while the process runs.
 pub(crate) struct ProcessFacts {
     pub(crate) name: String,
+    pub(crate) cluster_name: String,
     pub(crate) product_version: String,
     pub(crate) data_dir: PathBuf,
     pub(crate) thresholds: Thresholds,
@@ -80,7 +81,7 @@ impl NodeView for ProcessView {
                 .and_then(|value| value.as_str())
                 .map(str::to_owned);
         });
-        given.unwrap_or_else(|| self.facts.name.clone())
+        given.unwrap_or_else(|| self.facts.cluster_name.clone())
     }
 
     fn store(&self) -> Option<StoreView> {

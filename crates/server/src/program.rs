@@ -2,11 +2,11 @@
 //! runs the broker until it is told to end.
 
 use crate::banner;
-use crate::cli::{Cli, Command, Serve};
+use crate::cli::{self, Cli, Command, Serve};
 use crate::config::Config;
 use crate::server::Server;
 use crate::signals::{INTERRUPTED, Signals};
-use crate::{ctl, data_commands, logging, perf, resources};
+use crate::{ctl, data_commands, logging, migrate, perf, resources, top};
 use anyhow::Context as _;
 use clap::Parser as _;
 use std::io::Write as _;
@@ -25,6 +25,13 @@ pub fn run() -> ExitCode {
         Command::Backup(options) => data_commands::backup(&options),
         Command::Restore(options) => data_commands::restore(&options),
         Command::Ctl(options) => ctl::run(&options),
+        Command::Migrate(options) => migrate::run(&options),
+        Command::Top(options) => top::run(&options),
+        Command::Completion { shell } => {
+            // A closed pipe ends the output.
+            let _unread = std::io::stdout().write_all(&cli::completion(shell));
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Perf(options) => {
             perf::run(&options).map(|()| ExitCode::SUCCESS).map_err(anyhow::Error::from)
         }

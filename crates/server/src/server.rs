@@ -1,5 +1,6 @@
 //! A broker in this process: opens everything in order, keeps it running, and ends it gracefully.
 
+mod definitions;
 mod kept;
 mod messages;
 mod start;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+pub use definitions::DefinitionsError;
 pub(crate) use kept::FOLDER as META;
 pub(crate) use messages::FOLDER as MESSAGES;
 pub use start::StartError;
@@ -77,9 +79,17 @@ pub enum Protocol {
     Https,
     /// The Prometheus endpoint.
     Prometheus,
+    /// The Prometheus endpoint over TLS.
+    PrometheusTls,
 }
 
 impl Protocol {
+    /// Whether it is spoken over TLS.
+    #[must_use]
+    pub fn is_tls(self) -> bool {
+        matches!(self, Self::Amqps | Self::Https | Self::PrometheusTls)
+    }
+
     /// RabbitMQ's name.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -89,6 +99,7 @@ impl Protocol {
             Self::Http => "http",
             Self::Https => "https",
             Self::Prometheus => "http/prometheus",
+            Self::PrometheusTls => "https/prometheus",
         }
     }
 }

@@ -18,7 +18,15 @@ pub struct User {
     pub max_connections: Option<u64>,
     /// How many channels it may have on a node.
     pub max_channels: Option<u64>,
+    /// The account that the broker runs in, which may do everything: it could change the broker's files anyway. Never
+    /// stored.
+    #[serde(skip)]
+    pub operator: bool,
 }
+
+/// The operator's name, as the broker notes who did what.
+// rabbitmq: the acting user of its command line tools
+const OPERATOR: &str = "rmq-cli";
 
 /// Where a login comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +36,15 @@ pub struct PeerAddress {
 }
 
 impl User {
+    /// The account that the broker runs in.
+    #[must_use]
+    pub fn operator() -> Self {
+        let tags = vec!["administrator".into()];
+        let (max_connections, max_channels) = (None, None);
+        let name = OPERATOR.into();
+        Self { name, password: None, tags, max_connections, max_channels, operator: true }
+    }
+
     /// Whether the user has a tag.
     #[must_use]
     pub fn has_tag(&self, tag: &str) -> bool {

@@ -11,7 +11,7 @@ use leveret_codec::{
 use smallvec::SmallVec;
 use std::sync::Arc;
 
-const X_DEATH: &[u8] = b"x-death";
+pub(super) const X_DEATH: &[u8] = b"x-death";
 const REJECTED: &[u8] = b"rejected";
 
 /// The headers that tell of the first and of the last death, without the word that ends them.
@@ -271,14 +271,14 @@ fn count_up(table: &mut TableWriter<'_>, death: TableView<'_>) {
     }
 }
 
-fn tables(array: ArrayView<'_>) -> impl Iterator<Item = TableView<'_>> {
+pub(super) fn tables(array: ArrayView<'_>) -> impl Iterator<Item = TableView<'_>> {
     array.iter().map_while(Result::ok).filter_map(|value| match value {
         ValueView::Table(table) => Some(table),
         _ => None,
     })
 }
 
-fn text<'a>(table: TableView<'a>, key: &str) -> Option<&'a [u8]> {
+pub(super) fn text<'a>(table: TableView<'a>, key: &str) -> Option<&'a [u8]> {
     table.get(key).and_then(ValueView::as_bytes)
 }
 

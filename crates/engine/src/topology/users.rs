@@ -109,6 +109,7 @@ impl Topology {
             tags: spec.tags.clone(),
             max_connections: None,
             max_channels: None,
+            operator: false,
         };
         self.users.insert(spec.name.clone(), Arc::new(user));
         changes.push(Change::UserAdded(spec.name.clone()));

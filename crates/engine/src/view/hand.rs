@@ -1,13 +1,14 @@
 //! Messages that a person publishes or looks at by hand, through management. Plain values; what they
 //! mean for a queue is what AMQP says.
 
+use crate::auth::User;
 use std::sync::Arc;
 
 /// A message that a person publishes.
 #[derive(Clone, Debug)]
 pub struct HandPublish {
     /// Who publishes; the rights of this user hold.
-    pub user: Arc<str>,
+    pub user: Arc<User>,
     /// The vhost.
     pub vhost: Arc<str>,
     /// The exchange, empty for the default one.
@@ -48,7 +49,7 @@ pub enum HandSettle {
 #[derive(Clone, Debug)]
 pub struct HandGet {
     /// Who looks; the rights of this user hold.
-    pub user: Arc<str>,
+    pub user: Arc<User>,
     /// The vhost.
     pub vhost: Arc<str>,
     /// The queue.

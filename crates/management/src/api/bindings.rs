@@ -13,11 +13,11 @@ use axum::response::IntoResponse;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use leveret_engine::command::{BindingSpec, Command, Destination};
-use leveret_engine::queue_meta::QueueMeta;
-use leveret_engine::topology::{Binding, Vhost};
+use leveret_engine::topology::{Binding, Topology, Vhost};
 use leveret_engine::view::Table;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// What stays as it is in a properties key.
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
@@ -66,28 +66,28 @@ pub(super) fn show(vhost: &str, binding: &Binding) -> Value {
 }
 
 /// The binding by which the default exchange reaches a queue.
-fn implicit(queue: &QueueMeta) -> Binding {
+fn implicit(queue: &Arc<str>) -> Binding {
     Binding {
         source: "".into(),
-        destination: Destination::Queue(queue.name.clone()),
-        key: queue.name.as_bytes().into(),
+        destination: Destination::Queue(queue.clone()),
+        key: queue.as_bytes().into(),
         arguments: Table::new(),
-        durable: queue.durable,
+        durable: true,
     }
 }
 
 /// All bindings of a vhost, those of the default exchange first.
 fn of_vhost(vhost: &Vhost) -> Vec<Binding> {
-    vhost.queues().map(|queue| implicit(queue)).chain(vhost.bindings()).collect()
+    vhost.queues().map(|queue| implicit(&queue.name)).chain(vhost.bindings()).collect()
 }
 
-/// The bindings that lead somewhere.
+/// The bindings that lead somewhere; the default exchange leads to every queue, whether or not there is one.
+// rabbitmq: rabbit_binding list_for_destination
 fn leading_to(vhost: &Vhost, destination: &Destination) -> Vec<Binding> {
     match destination {
         Destination::Exchange(name) => vhost.bindings_to_exchange(name).collect(),
         Destination::Queue(name) => {
-            let own = vhost.queue(name).map(|queue| implicit(queue));
-            own.into_iter().chain(vhost.bindings_to_queue(name)).collect()
+            [implicit(name)].into_iter().chain(vhost.bindings_to_queue(name)).collect()
         }
     }
 }
@@ -131,12 +131,10 @@ pub(super) async fn from_exchange(
     caller: Caller,
     query: ListQuery,
 ) -> Answer {
-    let exchange = super::exchanges::find(&app, &caller, &vhost, &name)?;
-    reply_with(&app, &caller, &vhost, &query, |vhost| {
-        if exchange.is_default() {
-            return vhost.queues().map(|queue| implicit(queue)).collect();
-        }
-        vhost.bindings_from(&exchange.name).collect()
+    let name = super::exchange_name(&name);
+    reply_with(&app, &caller, &vhost, &query, |vhost| match name {
+        "" => vhost.queues().map(|queue| implicit(&queue.name)).collect(),
+        name => vhost.bindings_from(name).collect(),
     })
 }
 
@@ -146,8 +144,7 @@ pub(super) async fn to_exchange(
     caller: Caller,
     query: ListQuery,
 ) -> Answer {
-    let exchange = super::exchanges::find(&app, &caller, &vhost, &name)?;
-    let destination = Destination::Exchange(exchange.name.clone());
+    let destination = Destination::Exchange(super::exchange_name(&name).into());
     reply_with(&app, &caller, &vhost, &query, |vhost| leading_to(vhost, &destination))
 }
 
@@ -157,28 +154,18 @@ pub(super) async fn to_queue(
     caller: Caller,
     query: ListQuery,
 ) -> Answer {
-    let queue = super::queues::find(&app, &caller, &vhost, &name)?;
-    let destination = Destination::Queue(queue.name.clone());
+    let destination = Destination::Queue(name.into());
     reply_with(&app, &caller, &vhost, &query, |vhost| leading_to(vhost, &destination))
 }
 
-/// The two ends of `/bindings/V/e/S/q|e/D`, both of which must exist.
-fn ends(
-    app: &App,
-    caller: &Caller,
-    (vhost, source, kind, destination): (&str, &str, &str, &str),
-) -> Result<(String, Destination), ApiError> {
-    let source = super::exchanges::find(app, caller, vhost, source)?.name.to_string();
+/// The two ends of `/bindings/V/e/S/q|e/D`, whether or not they exist.
+fn ends(source: &str, kind: &str, destination: &str) -> Result<(String, Destination), ApiError> {
     let destination = match kind {
-        "q" => {
-            Destination::Queue(super::queues::find(app, caller, vhost, destination)?.name.clone())
-        }
-        "e" => Destination::Exchange(
-            super::exchanges::find(app, caller, vhost, destination)?.name.clone(),
-        ),
+        "q" => Destination::Queue(destination.into()),
+        "e" => Destination::Exchange(super::exchange_name(destination).into()),
         _ => return Err(ApiError::not_found()),
     };
-    Ok((source, destination))
+    Ok((super::exchange_name(source).to_owned(), destination))
 }
 
 pub(super) async fn between(
@@ -187,7 +174,7 @@ pub(super) async fn between(
     caller: Caller,
     query: ListQuery,
 ) -> Answer {
-    let (source, destination) = ends(&app, &caller, (&vhost, &source, &kind, &destination))?;
+    let (source, destination) = ends(&source, &kind, &destination)?;
     reply_with(&app, &caller, &vhost, &query, |vhost| {
         let mut all = leading_to(vhost, &destination);
         all.retain(|binding| *binding.source == *source);
@@ -202,7 +189,7 @@ pub(super) async fn post(
     caller: Caller,
     fields: Fields,
 ) -> Answer {
-    let (source, destination) = ends(&app, &caller, (&vhost, &source, &kind, &destination))?;
+    let (source, destination) = ends(&source, &kind, &destination)?;
     let binding = Binding {
         source: source.into(),
         destination,
@@ -240,9 +227,27 @@ fn spec(vhost: &str, binding: Binding) -> BindingSpec {
 /// Binding and unbinding ask for what AMQP asks for.
 fn allow(app: &App, caller: &Caller, spec: &BindingSpec) -> Result<(), ApiError> {
     app.read(|topology| {
-        caller.enter(topology, &spec.vhost)?;
-        caller.permitted(|user| topology.authorise_bind(user, spec))
+        caller.make_in(topology, &spec.vhost)?;
+        topology.authorise_bind(caller.user(), spec)?;
+        there(topology, spec)
     })
+}
+
+/// Refuses to bind what does not exist, in RabbitMQ's words.
+fn there(topology: &Topology, spec: &BindingSpec) -> Result<(), ApiError> {
+    let vhost = &spec.vhost;
+    let exchange = |name: &str| match topology.vhost(vhost).and_then(|vhost| vhost.exchange(name)) {
+        Some(_) => Ok(()),
+        None => Err(ApiError::missing(format!("no exchange '{name}' in vhost '{vhost}'"))),
+    };
+    exchange(&spec.source)?;
+    match &spec.destination {
+        Destination::Exchange(name) => exchange(name),
+        Destination::Queue(name) if topology.queue(vhost, name).is_none() => {
+            Err(ApiError::missing(format!("no queue '{name}' in vhost '{vhost}'")))
+        }
+        Destination::Queue(_) => Ok(()),
+    }
 }
 
 /// `/bindings/V/e/S/q|e/D/PROPERTIES`.
@@ -253,7 +258,7 @@ fn find(
     caller: &Caller,
     (vhost, source, kind, destination, properties): &OneBinding,
 ) -> Result<Binding, ApiError> {
-    let (source, destination) = ends(app, caller, (vhost, source, kind, destination))?;
+    let (source, destination) = ends(source, kind, destination)?;
     let found = app.look(caller, vhost, |topology| {
         leading_to(topology.vhost(vhost)?, &destination)
             .into_iter()

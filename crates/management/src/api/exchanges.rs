@@ -118,17 +118,22 @@ pub(super) async fn put(
     // rabbitmq: by HTTP the defaults are those of the AMQP method
     let declare = spec(&vhost, exchange_name(&name), &fields, false, caller.name())?;
     app.read(|topology| {
-        caller.enter(topology, &vhost)?;
-        caller.permitted(|user| topology.authorise_exchange_declare(user, &declare))
+        caller.make_in(topology, &vhost)?;
+        topology
+            .authorise_exchange_declare(caller.user(), &declare)
+            .map(drop)
+            .map_err(ApiError::from)
     })?;
     app.put(Command::DeclareExchange(declare)).await
 }
 
 fn check(app: &App, caller: &Caller, vhost: &str, name: &str) -> Result<(), ApiError> {
     app.read(|topology| {
-        caller.enter(topology, vhost)?;
+        caller.look_into(topology, vhost)?;
         let resource = Resource::Exchange(name);
-        caller.permitted(|user| topology.check(user, vhost, Permission::Configure, resource))
+        topology
+            .check(caller.user(), vhost, Permission::Configure, resource)
+            .map_err(ApiError::from)
     })
 }
 

@@ -69,7 +69,7 @@ async fn single_node(_caller: Caller) -> Answer {
 /// A declare, a publish and a get would do no more than what the topology says at once: that the
 /// vhost is there and may be used.
 async fn alive(State(app): State<App>, Path(vhost): Path<String>, caller: Caller) -> Answer {
-    app.read(|topology| caller.enter(topology, &vhost))?;
+    app.read(|topology| caller.look_into(topology, &vhost))?;
     ok()
 }
 

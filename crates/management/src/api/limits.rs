@@ -38,17 +38,24 @@ pub(super) fn user_limit(name: &str) -> Option<UserLimit> {
 }
 
 /// RabbitMQ's words for a limit that does not exist.
-fn unknown(name: &str) -> ApiError {
-    ApiError::bad_request(format!("Unrecognised limit: {name}"))
+fn unknown(name: &str, value: &Value, of: &str) -> String {
+    format!("Unrecognised terms [{{<<\"{name}\">>,{}}}] in {of}", term(value))
 }
 
-/// The value of a body; a negative one clears the limit.
-fn value(fields: &Fields) -> Result<Option<u64>, ApiError> {
-    fields.need(&["value"])?;
-    let value = fields
-        .integer("value")?
-        .ok_or_else(|| ApiError::bad_request("value is not a number: null"))?;
-    Ok(u64::try_from(value).ok())
+/// A value as Erlang writes it.
+fn term(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("<<\"{text}\">>"),
+        other => other.to_string(),
+    }
+}
+
+/// The value of a body; a negative one clears the limit. `Err` has RabbitMQ's words.
+fn value(name: &str, value: &Value) -> Result<Option<u64>, String> {
+    let number = value
+        .as_i64()
+        .ok_or_else(|| format!("{name} should be a number, actually was {}", term(value)))?;
+    Ok(u64::try_from(number).ok())
 }
 
 fn show(vhost: &Vhost) -> Option<Value> {
@@ -79,7 +86,17 @@ pub(super) async fn put_vhost(
     caller: Caller,
     fields: Fields,
 ) -> Answer {
-    let value = value(&fields)?;
+    caller.administrator()?;
+    fields.need(&["value"])?;
+    let there = app.read(|topology| topology.vhost(&vhost).is_some());
+    if !there {
+        return Err(ApiError::missing("vhost_not_found"));
+    }
+    let given = fields.0.get("value").unwrap_or(&Value::Null);
+    if vhost_limit(&limit).is_none() {
+        return Err(ApiError::validation(&unknown(&limit, given, "limits")));
+    }
+    let value = value(&limit, given).map_err(|reason| ApiError::validation(&reason))?;
     set_vhost(&app, &caller, vhost, &limit, value).await
 }
 
@@ -100,7 +117,7 @@ async fn set_vhost(
 ) -> Answer {
     caller.administrator()?;
     app.look(caller, &vhost, |_| ())?;
-    let limit = vhost_limit(limit).ok_or_else(|| unknown(limit))?;
+    let limit = vhost_limit(limit).ok_or_else(ApiError::not_found)?;
     app.propose.propose(Command::SetVhostLimit { vhost: vhost.into(), limit, value }).await?;
     no_content()
 }
@@ -141,7 +158,16 @@ pub(super) async fn put_user(
     caller: Caller,
     fields: Fields,
 ) -> Answer {
-    let value = value(&fields)?;
+    caller.administrator()?;
+    fields.need(&["value"])?;
+    if app.read(|topology| topology.user(&user).is_none()) {
+        return Err(ApiError::bad_value("no_such_user", &user));
+    }
+    let given = fields.0.get("value").unwrap_or(&Value::Null);
+    if user_limit(&limit).is_none() {
+        return Err(ApiError::bad_request(unknown(&limit, given, "user-limits")));
+    }
+    let value = value(&limit, given).map_err(ApiError::bad_request)?;
     set_user(&app, &caller, user, &limit, value).await
 }
 
@@ -164,7 +190,7 @@ async fn set_user(
     if app.read(|topology| topology.user(&user).is_none()) {
         return Err(ApiError::not_found());
     }
-    let limit = user_limit(limit).ok_or_else(|| unknown(limit))?;
+    let limit = user_limit(limit).ok_or_else(ApiError::not_found)?;
     app.propose.propose(Command::SetUserLimit { user: user.into(), limit, value }).await?;
     no_content()
 }

@@ -41,7 +41,7 @@ pub(super) async fn get(
         Some(_) => needed_integer(&fields, "truncate")?.try_into().unwrap_or(0),
     };
     let wanted = HandGet {
-        user: Arc::clone(caller.name()),
+        user: Arc::clone(caller.user()),
         vhost: Arc::clone(&queue.vhost),
         queue: Arc::clone(&queue.name),
         count,
@@ -57,8 +57,7 @@ pub(super) async fn get(
 
 /// Getting and publishing take permissions in the vhost, whatever the tags.
 fn enter(app: &App, caller: &Caller, vhost: &str) -> Result<(), ApiError> {
-    let entered = app.read(|topology| caller.enter(topology, vhost));
-    entered.map_err(|error| error.or_missing("vhost_not_found"))
+    app.read(|topology| caller.make_in(topology, vhost))
 }
 
 fn settle(word: &str) -> Result<HandSettle, ApiError> {
@@ -129,7 +128,7 @@ pub(super) async fn publish(
         return Err(ApiError::bad_request("routing key is too long"));
     }
     let message = HandPublish {
-        user: Arc::clone(caller.name()),
+        user: Arc::clone(caller.user()),
         vhost: Arc::clone(&exchange.vhost),
         exchange: Arc::clone(&exchange.name),
         routing_key: routing_key.into(),

@@ -6,10 +6,11 @@ use crate::caller::Caller;
 use crate::counters;
 use crate::list::ListQuery;
 use crate::samples::Subject;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use leveret_engine::command::Command;
 use leveret_engine::exchange::ExchangeKind;
 use leveret_engine::view::{Alarm, NodeView, Totals};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// What stands where RabbitMQ names its Erlang; tools parse a number from its start.
@@ -162,12 +163,22 @@ pub(super) async fn one(
     Path(name): Path<String>,
     caller: Caller,
     query: ListQuery,
+    Query(memory): Query<WithMemory>,
 ) -> Answer {
     caller.monitor()?;
     app.known_node(&name)?;
     let mut shown = node(&app, &query);
     put_store(&mut shown, &*app.node);
+    if memory.memory.as_deref() == Some("true") {
+        shown["memory"] = super::status::memory_of(&app);
+    }
     reply(query.reduce_one(&shown))
+}
+
+/// Whether a node is to be shown with what its memory is used for.
+#[derive(Deserialize)]
+pub(super) struct WithMemory {
+    memory: Option<String>,
 }
 
 /// The message store, which RabbitMQ has no fields for.

@@ -1,6 +1,6 @@
 //! `/permissions` and `/topic-permissions`: of everybody, of a vhost, of a user.
 
-use super::{Answer, App, reply};
+use super::{Answer, App, put_reply, reply};
 use crate::body::Fields;
 use crate::caller::Caller;
 use crate::error::ApiError;
@@ -71,6 +71,12 @@ pub(super) async fn of_user(
     query.reply(select(&app, |p| *p.user == *user))
 }
 
+fn both_exist(app: &App, vhost: &str, user: &str) -> Result<(), ApiError> {
+    let both =
+        app.read(|topology| topology.vhost(vhost).is_some() && topology.user(user).is_some());
+    if both { Ok(()) } else { Err(ApiError::bad_request("vhost_or_user_not_found")) }
+}
+
 fn user_exists(app: &App, user: &str) -> Result<(), ApiError> {
     let there = app.read(|topology| topology.user(user).is_some());
     if there { Ok(()) } else { Err(ApiError::not_found()) }
@@ -95,8 +101,7 @@ pub(super) async fn put(
 ) -> Answer {
     caller.administrator()?;
     fields.need(&["configure", "write", "read"])?;
-    app.look(&caller, &vhost, |_| ())?;
-    user_exists(&app, &user)?;
+    both_exist(&app, &vhost, &user)?;
     let spec = PermissionSpec {
         user: user.into(),
         vhost: vhost.into(),
@@ -157,16 +162,15 @@ pub(super) async fn topics_of(
     query.reply(found)
 }
 
+/// All of the user's topic permissions in the vhost: the exchange in the path narrows nothing.
+// rabbitmq: rabbit_mgmt_wm_topic_permission
 pub(super) async fn topic(
     State(app): State<App>,
-    Path((vhost, user, exchange)): Path<(String, String, String)>,
+    Path((vhost, user, _exchange)): Path<(String, String, String)>,
     caller: Caller,
+    query: ListQuery,
 ) -> Answer {
-    caller.administrator()?;
-    let mut found = select_topics(&app, |spec| {
-        *spec.user == *user && *spec.vhost == *vhost && *spec.exchange == *exchange
-    });
-    reply(found.pop().ok_or_else(ApiError::not_found)?)
+    topics_of(State(app), Path((vhost, user)), caller, query).await
 }
 
 pub(super) async fn put_topic(
@@ -177,8 +181,9 @@ pub(super) async fn put_topic(
 ) -> Answer {
     caller.administrator()?;
     fields.need(&["exchange", "write", "read"])?;
-    app.look(&caller, &vhost, |_| ())?;
-    user_exists(&app, &user)?;
+    both_exist(&app, &vhost, &user)?;
+    // rabbitmq: 204 as soon as the user has any topic permission in the vhost
+    let had = !select_topics(&app, |spec| *spec.user == *user && *spec.vhost == *vhost).is_empty();
     let spec = TopicPermissionSpec {
         user: user.into(),
         vhost: vhost.into(),
@@ -186,7 +191,8 @@ pub(super) async fn put_topic(
         write: fields.needed_text("write")?.into(),
         read: fields.needed_text("read")?.into(),
     };
-    app.put(Command::SetTopicPermission(spec)).await
+    app.propose.propose(Command::SetTopicPermission(spec)).await?;
+    put_reply(!had)
 }
 
 pub(super) async fn delete_topics(

@@ -30,13 +30,18 @@ impl Owner {
 
     fn allow(self, app: &App, caller: &Caller, vhost: &str) -> Result<(), ApiError> {
         app.read(|topology| {
-            topology.vhost(vhost).ok_or_else(ApiError::not_found)?;
+            topology.vhost(vhost).ok_or_else(|| ApiError::missing("vhost_not_found"))?;
             match self {
                 Self::Operator => caller.administrator(),
                 Self::User => caller.policymaker_of(topology, vhost),
             }
         })
     }
+}
+
+/// What is not there is deleted with other words than it is made.
+fn exists(app: &App, vhost: &str) -> Result<(), ApiError> {
+    app.read(|topology| topology.vhost(vhost).map(drop)).ok_or_else(ApiError::not_found)
 }
 
 pub(super) fn show(policy: &Policy) -> Value {
@@ -93,15 +98,25 @@ pub(super) fn spec(vhost: &str, name: &str, fields: &Fields) -> Result<PolicySpe
     let apply_to = match fields.text("apply-to")? {
         None => ApplyTo::default(),
         Some(word) => ApplyTo::parse(word).ok_or_else(|| {
-            ApiError::bad_request(format!("Validation failed\n\napply-to '{word}' unrecognised\n"))
+            ApiError::validation(&format!(
+                "apply-to '{word}' unrecognised; should be one of: 'queues', 'classic_queues',  \
+                 'quorum_queues', 'streams', 'exchanges', or 'all'"
+            ))
         })?,
+    };
+    let priority = match fields.get("priority") {
+        Some(Value::String(text)) if text.parse::<i64>().is_err() => {
+            let reason = format!("priority should be a number, actually was <<\"{text}\">>");
+            return Err(ApiError::validation(&reason));
+        }
+        _ => fields.integer("priority")?.unwrap_or(0),
     };
     Ok(PolicySpec {
         vhost: vhost.into(),
         name: name.into(),
         pattern: fields.needed_text("pattern")?.into(),
         apply_to,
-        priority: fields.integer("priority")?.unwrap_or(0),
+        priority,
         definition,
     })
 }
@@ -177,6 +192,7 @@ pub(super) async fn delete(
     Path((vhost, name)): Path<(String, String)>,
     caller: Caller,
 ) -> Answer {
+    exists(&app, &vhost)?;
     Owner::User.allow(&app, &caller, &vhost)?;
     app.remove(Command::DeletePolicy { vhost: vhost.into(), name: name.into() }).await
 }
@@ -186,6 +202,7 @@ pub(super) async fn operator_delete(
     Path((vhost, name)): Path<(String, String)>,
     caller: Caller,
 ) -> Answer {
+    exists(&app, &vhost)?;
     Owner::Operator.allow(&app, &caller, &vhost)?;
     app.remove(Command::DeleteOperatorPolicy { vhost: vhost.into(), name: name.into() }).await
 }

@@ -217,8 +217,8 @@ pub(super) async fn put(
     // rabbitmq: by HTTP the defaults are those of the AMQP method
     let declare = spec(&vhost, &name, &fields, false, caller.name())?;
     app.read(|topology| {
-        caller.enter(topology, &vhost)?;
-        caller.permitted(|user| topology.authorise_queue_declare(user, &declare))
+        caller.make_in(topology, &vhost)?;
+        topology.authorise_queue_declare(caller.user(), &declare).map(drop).map_err(ApiError::from)
     })?;
     app.put(Command::DeclareQueue(declare)).await
 }
@@ -231,8 +231,10 @@ fn check(
     permission: Permission,
 ) -> Result<(), ApiError> {
     app.read(|topology| {
-        caller.enter(topology, vhost)?;
-        caller.permitted(|user| topology.check(user, vhost, permission, Resource::Queue(name)))
+        caller.look_into(topology, vhost)?;
+        topology
+            .check(caller.user(), vhost, permission, Resource::Queue(name))
+            .map_err(ApiError::from)
     })
 }
 

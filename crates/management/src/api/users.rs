@@ -84,7 +84,7 @@ pub(super) fn spec(
         (None, Some(hash)) => {
             let algorithm = algorithm(fields, hashed_with)?;
             let hash = PasswordHash::from_base64(algorithm, hash)
-                .map_err(|error| ApiError::bad_request(error.to_string()))?;
+                .map_err(|_| ApiError::bad_value("not_base64", hash))?;
             Some(hash)
         }
     };

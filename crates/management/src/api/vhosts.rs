@@ -26,9 +26,8 @@ pub(super) async fn one(
     caller: Caller,
     query: ListQuery,
 ) -> Answer {
-    let row = app.look(&caller, &name, |topology| {
-        topology.vhost(&name).map(|vhost| row(vhost, app.node.name()))
-    })?;
+    caller.administrator()?;
+    let row = app.read(|topology| topology.vhost(&name).map(|vhost| row(vhost, app.node.name())));
     let row = row.ok_or_else(ApiError::not_found)?;
     reply(query.reduce_one(&with_messages(&app, row)))
 }
@@ -93,7 +92,7 @@ pub(super) async fn put(
 /// Whoever creates a vhost may use it.
 // rabbitmq: rabbit_mgmt_wm_vhost put
 async fn give_creator_access(app: &App, caller: &Caller, vhost: &str) -> Result<(), ApiError> {
-    if !caller.is_user() {
+    if caller.user().operator {
         return Ok(());
     }
     let everything: Arc<str> = ".*".into();
@@ -126,12 +125,13 @@ pub(super) fn changed(
     name: &str,
     fields: &Fields,
 ) -> Result<VhostSpec, ApiError> {
-    let kind = match fields.text("default_queue_type")? {
-        None | Some("undefined" | "") => before.default_queue_type,
-        Some(text) => Some(QueueKind::parse(text).ok_or_else(|| {
-            ApiError::bad_request(format!("Unsupported default queue type: '{text}'"))
-        })?),
-    };
+    let kind =
+        match fields.text("default_queue_type")? {
+            None | Some("undefined" | "") => before.default_queue_type,
+            Some(text) => Some(QueueKind::parse(text).ok_or_else(|| {
+                ApiError::bad_request(format!("{text} is not a valid queue type"))
+            })?),
+        };
     let protected = match fields.get("protected_from_deletion") {
         None => before.protected,
         Some(_) => fields.flag("protected_from_deletion")?,
@@ -173,7 +173,12 @@ pub(super) async fn unprotect(
 async fn set_protected(app: &App, caller: &Caller, name: &str, protected: bool) -> Answer {
     caller.administrator()?;
     let before = app.read(|topology| topology.vhost(name).map(spec));
-    let before = before.ok_or_else(ApiError::not_found)?;
+    let before = before.ok_or_else(|| match protected {
+        false => ApiError::not_found(),
+        true => ApiError::missing(format!(
+            "Cannot enable deletion protection of virtual host '{name}' because it does not exist"
+        )),
+    })?;
     app.propose.propose(Command::PutVhost(VhostSpec { protected, ..before })).await?;
     no_content()
 }

@@ -232,7 +232,7 @@ fn a_dead_letter_is_in_one_place_whatever_the_disk_kept() {
 #[test]
 fn confirms_of_persistent_messages_wait_for_the_disk_and_others_do_not() {
     let bench = Bench::new();
-    let peer = Peer { address: "test".into(), loopback: true, certificate_name: None };
+    let peer = Peer { address: "test".into(), loopback: true, ..Peer::default() };
     let _session = bench.node.connect(peer, Endpoints { local: "test".into(), tls: None }, NOW);
     let handle = bench.node.connections.all().remove(0);
     let channel = ChannelKey { connection: handle.id, number: 1, incarnation: 1 };

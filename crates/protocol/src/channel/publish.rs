@@ -414,4 +414,5 @@ fn reply_token<'a>(message: &Message<'a>) -> Option<&'a str> {
     str::from_utf8(routing_key).ok()?.strip_prefix(crate::channel::reply_to::REPLY_PREFIX)
 }
 
+pub(crate) mod put;
 mod slow;

@@ -5,7 +5,7 @@ use leveret_codec::{put_method, short_string};
 use leveret_engine::{ChannelKey, QueueId, Timestamp};
 
 use crate::broker::{Answer, Broker, Event};
-use crate::channel::{Channel, return_orphan};
+use crate::channel::{Channel, Put, return_orphan};
 use crate::connection::shared::{ConnectionEnd, Context};
 use crate::connection::{Connection, Phase};
 use crate::error::{ConnectionError, Fault};
@@ -56,6 +56,22 @@ impl Connection {
             Event::Alarm(None) => self.alarm_cleared(now, out),
             Event::Close { code, text } => self.forced(code, text, now, broker, out),
         }
+        self.settle_turn(now, broker, out);
+    }
+
+    /// Puts a message into a queue, past every exchange, on an open channel; nothing happens on one that is not open.
+    /// For what the process itself moves.
+    pub fn put<B: Broker>(
+        &mut self,
+        number: u16,
+        put: &Put<'_>,
+        now: Timestamp,
+        broker: &mut B,
+        out: &mut Output,
+    ) {
+        self.shared.now = now;
+        let Some(key) = self.channels.get_mut(number).map(|channel| channel.key) else { return };
+        self.on_channel(key, now, broker, out, |channel, context| channel.put(put, context));
         self.settle_turn(now, broker, out);
     }
 

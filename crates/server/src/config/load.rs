@@ -1,8 +1,9 @@
-//! Puts the configuration together: the defaults, over them the file, over it the environment,
-//! over it the flags. A key that does not exist is an error that names the nearest one, because a
+//! Puts the configuration together: the defaults, over them RabbitMQ's file, over it leveret's own,
+//! over it the environment (RabbitMQ's variables, then leveret's), over it the flags. A key that does not exist is an error that names the nearest one, because a
 //! setting that silently has no effect is found too late.
 
-use super::{CertLoginFrom, Config, Tls, Verify};
+use super::environment::Environment;
+use super::{CertLoginFrom, Config, Tls, Verify, rabbitmq};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
@@ -60,6 +61,16 @@ pub enum ConfigError {
         /// The key that was probably meant.
         nearest: Option<String>,
     },
+    /// A line of a rabbitmq.conf makes no sense.
+    #[error("{}:{line}: {reason}", path.display())]
+    BadLine {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A variable of the environment has a value of the wrong kind.
     #[error("environment variable {name}: {reason}")]
     BadVariable {
@@ -92,7 +103,8 @@ pub struct Loaded {
     pub warnings: Vec<String>,
 }
 
-/// Puts the layers together. `environment` is every variable of the process.
+/// Puts the layers together. `file` is leveret's own (TOML), or RabbitMQ's if its name ends with `.conf`; `environment`
+/// is every variable of the process, `memory_total` the bytes of memory that shares are taken of.
 ///
 /// # Errors
 /// The first thing that a person must correct.
@@ -100,19 +112,76 @@ pub fn load(
     file: Option<&Path>,
     environment: impl IntoIterator<Item = (String, String)>,
     flags: &Flags,
+    memory_total: Option<u64>,
 ) -> Result<Loaded, ConfigError> {
     let known = known_keys();
-    let mut table = file.map_or_else(|| Ok(Table::new()), |path| read_file(path, &known))?;
-    let warnings = overlay_environment(&mut table, environment, &known)?;
+    let environment: Vec<(String, String)> = environment.into_iter().collect();
+    let rabbitmq = Environment::of(&environment);
+    let mut warnings = rabbitmq.warnings();
+    let mut table = rabbitmq.below_files();
+    let theirs = file.filter(|path| is_rabbitmqs(path));
+    merge(&mut table, rabbitmqs(theirs, &rabbitmq, &environment, memory_total, &mut warnings)?);
+    if let Some(path) = file.filter(|path| !is_rabbitmqs(path)) {
+        merge(&mut table, read_file(path, &known)?);
+    }
+    let host = host_name();
+    merge(&mut table, rabbitmq.above_files(|path| leaf(&known, path), &host)?);
+    warnings.extend(overlay_environment(&mut table, environment, &known)?);
     overlay_flags(&mut table, flags);
     let mut config: Config = table.try_into().map_err(|source: toml::de::Error| {
         ConfigError::Unusable { key: "configuration", reason: source.message().to_owned() }
     })?;
     if config.node_name.is_empty() {
-        config.node_name = format!("rabbit@{}", host_name());
+        config.node_name = format!("rabbit@{host}");
     }
     check(&config)?;
     Ok(Loaded { config, warnings })
+}
+
+/// What RabbitMQ's own files say: the one that is given or else named in the environment, and those beside it.
+fn rabbitmqs(
+    given: Option<&Path>,
+    named: &Environment,
+    environment: &[(String, String)],
+    memory_total: Option<u64>,
+    warnings: &mut Vec<String>,
+) -> Result<Table, ConfigError> {
+    let file = given.map(Path::to_owned).or_else(|| named.file());
+    if let Some(path) = &file
+        && let Err(source) = std::fs::metadata(path)
+    {
+        if given.is_some() {
+            return Err(ConfigError::Unreadable { path: path.clone(), source });
+        }
+        // rabbitmq: it starts without the file that its environment names
+        warnings.push(format!("there is no {}: {source}", path.display()));
+    }
+    let variable = |name: &str| {
+        environment.iter().find(|(variable, _)| variable == name).map(|(_, value)| value.clone())
+    };
+    let directory = named.directory();
+    let read = rabbitmq::read(file.as_deref(), directory.as_deref(), variable, memory_total)?;
+    if !read.without_effect.is_empty() {
+        let keys = read.without_effect.join(", ");
+        warnings.push(format!("these keys of RabbitMQ mean nothing here: {keys}"));
+    }
+    Ok(read.table)
+}
+
+fn is_rabbitmqs(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == rabbitmq::EXTENSION)
+}
+
+/// Lays one table over another.
+fn merge(below: &mut Table, above: Table) {
+    for (key, value) in above {
+        match (below.get_mut(&key), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => merge(below, above),
+            (_, value) => {
+                below.insert(key, value);
+            }
+        }
+    }
 }
 
 fn read_file(path: &Path, known: &Table) -> Result<Table, ConfigError> {
@@ -130,7 +199,7 @@ fn read_file(path: &Path, known: &Table) -> Result<Table, ConfigError> {
 }
 
 /// Every key with a value of its kind.
-fn known_keys() -> Table {
+pub(super) fn known_keys() -> Table {
     let example = Config {
         tls: Tls {
             certfile: Some(PathBuf::new()),
@@ -148,6 +217,8 @@ fn known_keys() -> Table {
 fn unknown_key(given: &Table, known: &Table, prefix: &str) -> Option<String> {
     given.iter().find_map(|(key, value)| match (known.get(key), value) {
         (None, _) => Some(format!("{prefix}{key}")),
+        // What is kept for others may have any keys.
+        (Some(Value::Table(inner)), Value::Table(_)) if inner.is_empty() => None,
         (Some(Value::Table(inner)), Value::Table(value)) => {
             unknown_key(value, inner, &format!("{prefix}{key}."))
         }
@@ -169,7 +240,7 @@ fn paths(known: &Table, prefix: &str) -> Vec<String> {
 
 /// The known key that is nearest to what was written, if any is near: the same last part in
 /// another section, or a few letters apart.
-fn nearest(written: &str, known: &[String]) -> Option<String> {
+pub(super) fn nearest(written: &str, known: &[String]) -> Option<String> {
     let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
     let near = |key: &String| {
         let whole = distance(written, key);
@@ -224,7 +295,7 @@ fn overlay_environment(
 
 /// Reads a variable as the kind of value that the key has. Numbers that are no numbers stay texts,
 /// because sizes may have a unit; the key's own type judges them.
-fn parse_variable(text: &str, kind: Option<&Value>) -> Result<Value, String> {
+pub(super) fn parse_variable(text: &str, kind: Option<&Value>) -> Result<Value, String> {
     let texts = |text: &str| {
         let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
         Value::Array(parts.map(|part| Value::String(part.to_owned())).collect())
@@ -242,14 +313,14 @@ fn parse_variable(text: &str, kind: Option<&Value>) -> Result<Value, String> {
     })
 }
 
-fn leaf<'a>(table: &'a Table, path: &str) -> Option<&'a Value> {
+pub(super) fn leaf<'a>(table: &'a Table, path: &str) -> Option<&'a Value> {
     match path.split_once('.') {
         None => table.get(path),
         Some((section, rest)) => leaf(table.get(section)?.as_table()?, rest),
     }
 }
 
-fn put(table: &mut Table, path: &str, value: Value) {
+pub(super) fn put(table: &mut Table, path: &str, value: Value) {
     let Some((section, key)) = path.split_once('.') else {
         table.insert(path.to_owned(), value);
         return;
@@ -292,7 +363,7 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     let unusable =
         |key, reason: &str| Err(ConfigError::Unusable { key, reason: reason.to_owned() });
     let tls = &config.tls;
-    let tls_wanted = !config.amqp.tls_listen.is_empty() || !config.management.tls_listen.is_empty();
+    let tls_wanted = config.wants_tls();
     if tls_wanted && (tls.certfile.is_none() || tls.keyfile.is_none()) {
         return unusable(
             "amqp.tls_listen",
@@ -316,6 +387,19 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     }
     if config.amqp.max_message_size.0 > 536_870_912 {
         return unusable("amqp.max_message_size", "the largest possible value is 536870912");
+    }
+    const MECHANISMS: [&str; 3] = ["PLAIN", "AMQPLAIN", "EXTERNAL"];
+    if config.amqp.auth_mechanisms.iter().any(|name| !MECHANISMS.contains(&name.as_str())) {
+        return unusable("amqp.auth_mechanisms", "write PLAIN, AMQPLAIN or EXTERNAL");
+    }
+    for (key, path) in [
+        ("management.path_prefix", &config.management.path_prefix),
+        ("prometheus.path", &config.prometheus.path),
+    ] {
+        let usable = path.starts_with('/') && !path.contains(['{', '}', '?', '#', ' ']);
+        if !path.is_empty() && !usable {
+            return unusable(key, "write a path such as /broker");
+        }
     }
     if config.resources.monitor_interval == 0 {
         return unusable("resources.monitor_interval", "write milliseconds, at least 1");

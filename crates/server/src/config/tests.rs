@@ -31,7 +31,7 @@ fn with(
     environment: &[(&str, &str)],
     flags: &Flags,
 ) -> Result<Loaded, String> {
-    load(file, variables(environment), flags).map_err(|error| error.to_string())
+    load(file, variables(environment), flags, None).map_err(|error| error.to_string())
 }
 
 fn of_file(name: &str, text: &str) -> Result<Config, String> {

@@ -36,7 +36,7 @@ pub(super) enum Change {
         description: Option<String>,
         #[arg(long)]
         tags: Option<String>,
-        #[arg(long)]
+        #[arg(long = "default-queue-type")]
         default_queue_type: Option<String>,
     },
     /// Delete a virtual host and everything in it.
@@ -69,10 +69,10 @@ pub(super) enum Change {
     DeleteQueue {
         name: String,
         /// Only if nothing is in it.
-        #[arg(short = 'e', long)]
+        #[arg(short = 'e', long = "if-empty")]
         if_empty: bool,
         /// Only if nobody consumes.
-        #[arg(short = 'u', long)]
+        #[arg(short = 'u', long = "if-unused")]
         if_unused: bool,
     },
     /// Remove the ready messages of a queue.
@@ -125,7 +125,7 @@ fn delete(path: String) -> Request {
     Request { method: Method::DELETE, path, body: None }
 }
 
-fn json_of(what: &str, text: &str) -> anyhow::Result<Value> {
+pub(super) fn json_of(what: &str, text: &str) -> anyhow::Result<Value> {
     serde_json::from_str(text).with_context(|| format!("the {what} is no JSON: {text}"))
 }
 

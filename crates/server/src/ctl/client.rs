@@ -44,6 +44,11 @@ struct Ask<'a> {
 }
 
 impl Target {
+    /// The broker at an address, which is read when it is asked.
+    pub(crate) fn at(url: &str) -> Self {
+        Self { data_dir: PathBuf::new(), url: Some(url.to_owned()) }
+    }
+
     /// Asks, and returns the answer whatever its status is.
     async fn ask(&self, ask: Ask<'_>) -> anyhow::Result<(StatusCode, Value)> {
         if let Some(url) = &self.url {

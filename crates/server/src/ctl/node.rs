@@ -2,10 +2,12 @@
 
 use super::table::Format;
 use super::{Options, print};
+use anyhow::Context as _;
 use clap::Subcommand;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::time::Duration;
+use tokio::net::TcpStream;
 
 /// How often a broker that is being waited for is asked.
 const ASK_EVERY: Duration = Duration::from_millis(100);
@@ -17,7 +19,20 @@ pub(super) enum NodeVerb {
     /// What the broker is and does: addresses, memory, disk, alarms, store, totals.
     Status,
     /// Succeed if the broker answers.
+    #[command(alias = "check_running", alias = "is_running")]
     Ping,
+    /// Succeed if no alarm is on.
+    #[command(alias = "check_local_alarms")]
+    CheckAlarms,
+    /// Succeed if every listener of the broker takes connections.
+    CheckPortConnectivity,
+    /// Succeed if the broker listens on this port.
+    CheckPortListener {
+        /// The port.
+        port: u16,
+    },
+    /// Succeed if every virtual host is up.
+    CheckVirtualHosts,
     /// The version that clients are told, and leveret's own.
     Version,
     /// Wait until the broker answers, as long as --timeout says.
@@ -40,6 +55,12 @@ impl NodeVerb {
                 options.say("Ping succeeded");
                 Ok(())
             }
+            Self::CheckAlarms => check(options, "alarms").await,
+            Self::CheckVirtualHosts => check(options, "virtual-hosts").await,
+            Self::CheckPortListener { port } => {
+                check(options, &format!("port-listener/{port}")).await
+            }
+            Self::CheckPortConnectivity => check_ports(options).await,
             Self::Version => {
                 let overview = options.target.get("/api/overview").await?;
                 print(&format!("{}\n", text(&overview["rabbitmq_version"])));
@@ -55,6 +76,31 @@ impl NodeVerb {
             }
         }
     }
+}
+
+/// One of the API's health checks.
+async fn check(options: &Options, what: &str) -> anyhow::Result<()> {
+    options.target.get(&format!("/api/health/checks/{what}")).await?;
+    options.say(&format!("{what}: passed"));
+    Ok(())
+}
+
+async fn check_ports(options: &Options) -> anyhow::Result<()> {
+    let overview = options.target.get("/api/overview").await?;
+    for listener in overview["listeners"].as_array().into_iter().flatten() {
+        let (ip, port) = (text(&listener["ip_address"]), text(&listener["port"]));
+        let host = match &*ip {
+            "0.0.0.0" => "127.0.0.1",
+            "::" => "::1",
+            ip => ip,
+        };
+        let port: u16 = port.parse()?;
+        TcpStream::connect((host, port))
+            .await
+            .with_context(|| format!("nothing takes connections on {host}, port {port}"))?;
+    }
+    options.say("Connection to every listener succeeded");
+    Ok(())
 }
 
 async fn await_startup(options: &Options) -> anyhow::Result<()> {
@@ -190,7 +236,7 @@ fn text(value: &Value) -> String {
 }
 
 /// Bytes in a unit that people read.
-fn bytes(value: &Value) -> String {
+pub(crate) fn bytes(value: &Value) -> String {
     let n = value.as_f64().unwrap_or(0.0);
     for (unit, size) in [("GB", 1e9), ("MB", 1e6), ("kB", 1e3)] {
         if n >= size {

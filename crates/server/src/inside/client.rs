@@ -4,14 +4,18 @@
 use super::CHANNEL;
 use crate::clock::Clock;
 use bytes::BytesMut;
-use leveret_codec::amqp::{AMQPClass, channel, connection};
+use leveret_codec::amqp::{AMQPClass, channel, confirm, connection};
 use leveret_codec::amqp_types::FieldTable;
 use leveret_codec::{
     DecodeError, Frame, FrameKind, Method, REFUSAL, Splitter, decode_content_header, decode_method,
     put_method,
 };
-use leveret_engine::view::HandRefused;
+use leveret_engine::QueueId;
+use leveret_engine::auth::User;
+use leveret_engine::limits::NAME_BYTES_MAX;
+use leveret_engine::view::{HandRefused, PutMessage};
 use leveret_node::{Node, Session};
+use leveret_protocol::Put;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::IoSlice;
@@ -35,9 +39,24 @@ pub(super) enum Said {
     /// A piece of a payload.
     Body(Vec<u8>),
     /// A publish was confirmed.
-    Confirmed,
+    Confirmed(Settled),
     /// A publish was refused.
-    Refused,
+    Refused(Settled),
+}
+
+/// Which publishes the broker speaks of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settled {
+    tag: u64,
+    /// Whether those before it are meant as well.
+    multiple: bool,
+}
+
+impl Settled {
+    /// Whether it speaks of the publish with this number.
+    pub(super) fn is_of(self, tag: u64) -> bool {
+        tag == self.tag || (self.multiple && tag < self.tag)
+    }
 }
 
 /// An open connection with one channel.
@@ -57,7 +76,7 @@ impl Client {
     pub(super) async fn open(
         node: &Arc<Node>,
         clock: &Arc<Clock>,
-        user: &Arc<str>,
+        user: &Arc<User>,
         vhost: &str,
     ) -> Result<Self, HandRefused> {
         let mut client = Self {
@@ -117,6 +136,27 @@ impl Client {
                 return Err(refused(320, "CONNECTION_FORCED"));
             }
         }
+    }
+
+    /// Turns confirms on: publishes count from 1 then.
+    pub(super) async fn select_confirms(&mut self) -> Result<(), HandRefused> {
+        let select = confirm::AMQPMethod::Select(confirm::Select { nowait: false });
+        self.send(|out, _| put_method(out, CHANNEL, &AMQPClass::Confirm(select)));
+        self.method().await.map(drop)
+    }
+
+    /// Puts a message into a queue, past every exchange. Counts as a publish.
+    pub(super) fn put(&mut self, queue: QueueId, message: &PutMessage) {
+        let mut address =
+            Vec::with_capacity(message.exchange.len() + message.routing_key.len() + 2);
+        for text in [&message.exchange, &message.routing_key] {
+            let short = text.get(..NAME_BYTES_MAX).unwrap_or(text);
+            address.push(short.len() as u8);
+            address.extend_from_slice(short);
+        }
+        let (properties, body) = (&*message.properties, &*message.body);
+        let put = Put { queue, address: &address, properties, body };
+        self.session.put(CHANNEL, &put, self.clock.now());
     }
 
     /// Says goodbye, and waits until everything said before has been done.
@@ -209,8 +249,12 @@ impl Drop for Client {
 fn understand(frame: &Frame<'_>) -> Result<Option<Said>, DecodeError> {
     Ok(match frame.kind {
         FrameKind::METHOD => Some(match decode_method(frame.payload)? {
-            Method::Ack { .. } => Said::Confirmed,
-            Method::Nack { .. } => Said::Refused,
+            Method::Ack { delivery_tag: tag, multiple } => {
+                Said::Confirmed(Settled { tag, multiple })
+            }
+            Method::Nack { delivery_tag: tag, multiple, .. } => {
+                Said::Refused(Settled { tag, multiple })
+            }
             Method::Other(method) => Said::Method(method),
             Method::Publish(_) | Method::Reject { .. } => return Ok(None),
         }),

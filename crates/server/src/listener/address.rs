@@ -1,7 +1,7 @@
 //! What people write where a listener's address is wanted, and what it stands for.
 
 use super::ListenError;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 
 /// An address to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,12 @@ pub fn resolve(texts: &[String]) -> Result<Vec<Listen>, ListenError> {
         .collect())
 }
 
+/// Every interface: of both families where the machine has IPv6.
+fn everywhere() -> IpAddr {
+    let both = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    if UdpSocket::bind((both, 0)).is_ok() { both } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) }
+}
+
 fn resolve_one(text: &str) -> Result<Vec<SocketAddr>, ListenError> {
     let bad = |hint: String| ListenError::BadAddress { text: text.to_owned(), hint };
     if let Ok(address) = text.parse::<SocketAddr>() {
@@ -40,7 +46,7 @@ fn resolve_one(text: &str) -> Result<Vec<SocketAddr>, ListenError> {
     // `:5672` and `*:5672` are common ways to say every interface.
     if let Some(port) = text.strip_prefix("*:").or_else(|| text.strip_prefix(':')) {
         let port = port.parse().map_err(|_| bad(String::new()))?;
-        return Ok(vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port)]);
+        return Ok(vec![SocketAddr::new(everywhere(), port)]);
     }
     if !text.contains(':') {
         return Err(bad(String::new()));

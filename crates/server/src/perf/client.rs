@@ -23,7 +23,7 @@ const FRAME_MAX_DEFAULT: u32 = 131_072;
 pub(super) const SOCKET_TICK: Duration = Duration::from_millis(100);
 
 /// An open connection.
-pub(super) struct Client {
+pub(crate) struct Client {
     stream: TcpStream,
     input: ReadBuffer,
     output: BytesMut,
@@ -38,7 +38,7 @@ pub(super) struct Client {
 impl Client {
     /// Connects, logs in and opens the vhost. `heartbeat` is the longest interval we accept in
     /// seconds, 0 = none.
-    pub(super) fn connect(
+    pub(crate) fn connect(
         uri: &Uri,
         name: &str,
         heartbeat: u16,
@@ -92,7 +92,7 @@ impl Client {
     }
 
     /// Opens a channel.
-    pub(super) fn open_channel(&mut self, number: u16) -> Result<(), PerfError> {
+    pub(crate) fn open_channel(&mut self, number: u16) -> Result<(), PerfError> {
         let open = AMQPClass::Channel(channel::AMQPMethod::Open(channel::Open {}));
         self.call(number, &open, "channel.open", |method| {
             matches!(method, AMQPClass::Channel(channel::AMQPMethod::OpenOk(_))).then_some(())
@@ -133,7 +133,7 @@ impl Client {
     }
 
     /// Appends a method to what the next `call` or `send` writes.
-    pub(super) fn queue_method(&mut self, number: u16, method: &AMQPClass) {
+    pub(crate) fn queue_method(&mut self, number: u16, method: &AMQPClass) {
         put_method(&mut self.output, number, method);
     }
 
@@ -144,7 +144,7 @@ impl Client {
     }
 
     /// Writes what is queued.
-    pub(super) fn flush(&mut self) -> Result<(), PerfError> {
+    pub(crate) fn flush(&mut self) -> Result<(), PerfError> {
         let result = self.stream.write_all(&self.output);
         self.output.clear();
         match result {
@@ -178,18 +178,44 @@ impl Client {
                     return Ok(answer);
                 }
             }
-            if Instant::now() >= deadline {
-                return Err(no_answer(what));
-            }
-            match self.input.fill(&mut self.stream) {
-                Ok(0) => return Err(PerfError::Eof),
-                Ok(_) => {}
-                Err(error) if timed_out(&error) => {}
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
-                    return Err(PerfError::Eof);
+            self.fill(deadline, what)?;
+        }
+    }
+
+    /// Looks at every frame that comes until `look` has what it wants.
+    pub(crate) fn until<T>(
+        &mut self,
+        what: &'static str,
+        mut look: impl FnMut(&Frame<'_>) -> Result<Option<T>, PerfError>,
+    ) -> Result<T, PerfError> {
+        let deadline = Instant::now() + ANSWER_WAIT;
+        let splitter = Splitter::new(self.frame_max);
+        loop {
+            while let Some(found) = self.input.take_frame(splitter, |frame| {
+                if let Some(closed) = other_method(&frame)?.as_ref().and_then(closed) {
+                    return Err(closed);
                 }
-                Err(error) => return Err(error.into()),
+                look(&frame)
+            })? {
+                if let Some(found) = found {
+                    return Ok(found);
+                }
             }
+            self.fill(deadline, what)?;
+        }
+    }
+
+    /// Reads what has come, and gives up at the deadline.
+    fn fill(&mut self, deadline: Instant, what: &'static str) -> Result<(), PerfError> {
+        if Instant::now() >= deadline {
+            return Err(no_answer(what));
+        }
+        match self.input.fill(&mut self.stream) {
+            Ok(0) => Err(PerfError::Eof),
+            Ok(_) => Ok(()),
+            Err(error) if timed_out(&error) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Err(PerfError::Eof),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -200,7 +226,7 @@ impl Client {
 
     /// Closes the connection and waits for the broker's word, which comes after all that we sent
     /// before.
-    pub(super) fn close(mut self) -> Result<(), PerfError> {
+    pub(crate) fn close(mut self) -> Result<(), PerfError> {
         self.call(0, &close_method(), "connection.close", |method| {
             matches!(method, AMQPClass::Connection(connection::AMQPMethod::CloseOk(_)))
                 .then_some(())

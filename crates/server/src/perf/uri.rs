@@ -11,7 +11,7 @@ use super::error::PerfError;
 
 /// Where the broker is and who we are there.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Uri {
+pub(crate) struct Uri {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) user: String,
@@ -20,6 +20,11 @@ pub(super) struct Uri {
 }
 
 impl Uri {
+    /// The same broker and user in another vhost.
+    pub(crate) fn in_vhost(&self, vhost: &str) -> Self {
+        Self { vhost: vhost.to_owned(), ..self.clone() }
+    }
+
     /// `host:port`, for messages to people and for resolving.
     pub(super) fn address(&self) -> String {
         if self.host.contains(':') {

@@ -1,11 +1,12 @@
 //! What is kept besides messages: opened before the first client can come in, closed after the last is gone.
 
 use super::start::StartError;
-use crate::config::Config;
+use crate::config::{Config, Permissions};
 use crate::data_dir::DataDir;
 use leveret_cluster::{OpenError, Opening, RaftConsensus};
 use leveret_engine::Command;
 use leveret_engine::auth::{HashAlgorithm, PasswordHash};
+use leveret_engine::command::PermissionSpec;
 use leveret_engine::limits::TopologyLimits;
 use leveret_engine::time::Timestamp;
 use leveret_engine::topology::{Topology, TopologyConfig, default_commands};
@@ -68,12 +69,27 @@ fn topology_config(config: &Config, starts: u64) -> TopologyConfig {
     }
 }
 
+/// What a new node begins with; nothing where a definitions file brings its own.
+// rabbitmq: with load_definitions there is no default user
 fn first_commands(config: &Config) -> Vec<Command> {
+    if !config.definitions.load.is_empty() {
+        return Vec::new();
+    }
     let auth = &config.auth;
     let password = auth.default_pass.0.as_bytes();
     let password = PasswordHash::new(HashAlgorithm::default(), password, super::start::random());
     let (vhost, user) = (auth.default_vhost.as_str().into(), auth.default_user.as_str().into());
-    default_commands(&vhost, &user, password, vec!["administrator".into()])
+    let tags = auth.default_user_tags.iter().map(|tag| tag.as_str().into()).collect();
+    let mut commands = default_commands(&vhost, &user, password, tags);
+    let Permissions { configure, write, read } = &auth.default_permissions;
+    commands.push(Command::SetPermission(PermissionSpec {
+        user,
+        vhost,
+        configure: configure.as_str().into(),
+        write: write.as_str().into(),
+        read: read.as_str().into(),
+    }));
+    commands
 }
 
 /// Ends the process: a disk that failed once is not tried again, since the system may have dropped what it could

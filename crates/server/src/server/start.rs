@@ -1,6 +1,7 @@
 //! Starting a broker. Everything that can be wrong with the configuration is found before the first
 //! client can come in, and said in words for the person who starts it.
 
+use super::definitions::DefinitionsError;
 use super::kept::{self, Agreement};
 use super::messages;
 use super::{Protocol, Server, ServerFacts};
@@ -12,7 +13,7 @@ use crate::connection_task::Context;
 use crate::data_dir::{DataDir, DataDirError};
 use crate::door::Door;
 use crate::listener::accept::{self, Places};
-use crate::listener::{self, ListenError, address};
+use crate::listener::{self, Bound, ListenError, address};
 use crate::process_view::{ProcessFacts, ProcessView};
 use crate::tls::{self, TlsError};
 use crate::{control, http, resources, storage, timers};
@@ -23,12 +24,10 @@ use leveret_engine::{BrokerError, Timestamp};
 use leveret_node::{Node, NodeConfig, RecoveryError};
 use leveret_protocol::{ConnectionConfig, Mechanism};
 use leveret_store::{MessageStore, MetaError, StoreError};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 
 /// Why a broker does not start. The text is for the person who starts it.
 #[derive(Debug, thiserror::Error)]
@@ -62,16 +61,20 @@ pub enum StartError {
     /// The system has no thread left.
     #[error("cannot start the threads of the message store: {0}")]
     Threads(std::io::Error),
+    /// A definitions file cannot be taken in.
+    #[error(transparent)]
+    Definitions(#[from] DefinitionsError),
     /// The default user or vhost cannot be created.
     #[error("the default user and vhost cannot be created: {0}")]
     Defaults(BrokerError),
 }
 
-/// An open listener.
+/// A listener that has its address.
 struct Open {
+    /// The configuration key.
+    key: &'static str,
     protocol: Protocol,
-    address: SocketAddr,
-    socket: TcpListener,
+    socket: Bound,
 }
 
 impl Server {
@@ -82,15 +85,16 @@ impl Server {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let config = Arc::new(config);
         let data_dir = DataDir::take(&config.data_dir)?;
-        let tls = acceptor(&config)?;
+        let tls = config.wants_tls().then(|| tls::acceptor(&config.tls)).transpose()?;
         let clock = Arc::new(Clock::start());
         let (topology, meta) = kept::open(&config, &data_dir, clock.now())?;
+        // Before what others can reach: whoever finds a broker finds its socket as well.
+        let control = control::listen(data_dir.path());
         let listeners = open(&config)?;
         let facts = facts(&config, &data_dir, &listeners);
         let node = node(&config, topology, &meta, clock.now());
         let (storage, store) = messages::start(&data_dir, &node, &clock)?;
         let sources = Sources { messages: Arc::clone(&store), meta: Arc::clone(&meta.store) };
-        let control = control::listen(data_dir.path());
         let sockets = resources::sockets_max(resources::descriptor_limit());
         let view = Arc::new(view(&config, &facts, (&node, store as _, &clock), sockets));
         // Before the first client, so that an alarm holds from the first message on.
@@ -107,7 +111,7 @@ impl Server {
             meta,
             _data_dir: data_dir,
         };
-        let door = Door { node: Arc::clone(&node), clock: Arc::clone(&clock) };
+        let door = Door::new(Arc::clone(&node), Arc::clone(&clock));
         let state = leveret_management::State {
             registry: Arc::clone(&node) as Arc<dyn Registry>,
             node: Arc::clone(&view) as _,
@@ -116,14 +120,20 @@ impl Server {
             body_bytes_max: config.management.max_body_size.0 as usize,
             salt: random,
         };
+        super::definitions::load(&state, &config.definitions).await?;
         server.others.spawn(timers::samples(state.clone(), Arc::clone(&clock)));
         server.others.spawn(timers::deadlines(Arc::clone(&node), Arc::clone(&clock)));
         let limit = config.resources.message_memory.0 as usize;
         server.others.spawn(storage::paging(Arc::clone(&node), limit));
         server.others.spawn(timers::alarms(Arc::clone(&node), view, Arc::clone(&config)));
         let context = Arc::new(Context { node, clock });
-        for listener in listeners {
-            server.serve(listener, tls.clone(), &state, &context);
+        let api = under(&config.management.path_prefix, leveret_management::router(state.clone()));
+        let metrics = leveret_management::metrics_router(state.clone(), &config.prometheus.path);
+        for Open { key, protocol, socket } in listeners {
+            let socket = socket
+                .listen(config.amqp.backlog)
+                .map_err(|source| StartError::Listen { key, source })?;
+            server.serve((protocol, socket), tls.clone(), (&api, &metrics), &context);
         }
         if let Some(listener) = control {
             let router = control::router(leveret_management::router(state), sources);
@@ -134,41 +144,44 @@ impl Server {
 
     fn serve(
         &mut self,
-        listener: Open,
+        (protocol, socket): (Protocol, TcpListener),
         tls: Option<tls::Acceptor>,
-        state: &leveret_management::State,
+        (api, metrics): (&axum::Router, &axum::Router),
         context: &Arc<Context>,
     ) {
-        let Open { protocol, socket, .. } = listener;
+        let tls = tls.filter(|_| protocol.is_tls());
         match protocol {
             Protocol::Amqp | Protocol::Amqps => {
-                let tls = tls.filter(|_| protocol == Protocol::Amqps);
                 let (places, context) = (self.places.clone(), Arc::clone(context));
                 self.accepting.spawn(accept::run(socket, tls, places, context));
             }
-            Protocol::Http | Protocol::Https => {
-                let tls = tls.filter(|_| protocol == Protocol::Https).map(|tls| tls.rustls);
-                self.serve_http(socket, tls, leveret_management::router(state.clone()));
-            }
-            Protocol::Prometheus => {
-                self.serve_http(socket, None, leveret_management::metrics_router(state.clone()));
+            Protocol::Http | Protocol::Https => self.serve_http(socket, tls, api.clone()),
+            Protocol::Prometheus | Protocol::PrometheusTls => {
+                self.serve_http(socket, tls, metrics.clone());
             }
         }
     }
 
-    fn serve_http(&mut self, socket: TcpListener, tls: Option<TlsAcceptor>, router: axum::Router) {
+    fn serve_http(
+        &mut self,
+        socket: TcpListener,
+        tls: Option<tls::Acceptor>,
+        router: axum::Router,
+    ) {
+        let tls = tls.map(|tls| tls.rustls);
         self.others.spawn(http::run(socket, tls, router, self.closing.subscribe()));
     }
 }
 
-fn acceptor(config: &Config) -> Result<Option<tls::Acceptor>, TlsError> {
-    if config.amqp.tls_listen.is_empty() && config.management.tls_listen.is_empty() {
-        return Ok(None);
+/// A router with a path before all of its paths.
+fn under(prefix: &str, router: axum::Router) -> axum::Router {
+    match prefix.trim_end_matches('/') {
+        "" => router,
+        prefix => axum::Router::new().nest(prefix, router),
     }
-    tls::acceptor(&config.tls).map(Some)
 }
 
-/// Opens every listener.
+/// Takes the addresses of all listeners.
 fn open(config: &Config) -> Result<Vec<Open>, StartError> {
     let mut all = Vec::new();
     for (key, protocol, texts) in [
@@ -177,14 +190,12 @@ fn open(config: &Config) -> Result<Vec<Open>, StartError> {
         ("management.listen", Protocol::Http, &config.management.listen),
         ("management.tls_listen", Protocol::Https, &config.management.tls_listen),
         ("prometheus.listen", Protocol::Prometheus, &config.prometheus.listen),
+        ("prometheus.tls_listen", Protocol::PrometheusTls, &config.prometheus.tls_listen),
     ] {
         let failed = |source| StartError::Listen { key, source };
         for listen in address::resolve(texts).map_err(failed)? {
-            let socket = listener::open(listen.address, config.amqp.backlog, listen.ipv6_only)
-                .map_err(failed)?;
-            // The port may have been left to the system.
-            let address = socket.local_addr().unwrap_or(listen.address);
-            all.push(Open { protocol, address, socket });
+            let socket = listener::bind(listen.address, listen.ipv6_only).map_err(failed)?;
+            all.push(Open { key, protocol, socket });
         }
     }
     Ok(all)
@@ -198,7 +209,7 @@ fn facts(config: &Config, data_dir: &DataDir, listeners: &[Open]) -> ServerFacts
         default_user: auth.default_user.clone(),
         well_known_password: auth.default_user == "guest" && auth.default_pass.0 == "guest",
         loopback_only: auth.loopback_users.contains(&auth.default_user),
-        listeners: listeners.iter().map(|open| (open.protocol, open.address)).collect(),
+        listeners: listeners.iter().map(|open| (open.protocol, open.socket.address())).collect(),
     }
 }
 
@@ -221,6 +232,11 @@ pub(super) fn random<const N: usize>() -> [u8; N] {
     rand::random()
 }
 
+fn cluster_name(config: &Config) -> String {
+    let named = Some(&config.cluster_name).filter(|name| !name.is_empty());
+    named.unwrap_or(&config.node_name).clone()
+}
+
 /// 0 stands for no limit in the configuration.
 pub(super) fn some(limit: u64) -> Option<u64> {
     (limit > 0).then_some(limit)
@@ -228,12 +244,16 @@ pub(super) fn some(limit: u64) -> Option<u64> {
 
 fn connection_config(config: &Config) -> ConnectionConfig {
     let amqp = &config.amqp;
-    let mut mechanisms = vec![Mechanism::Plain, Mechanism::AmqPlain];
-    if config.tls.verify == crate::config::Verify::VerifyPeer {
-        mechanisms.push(Mechanism::External);
+    let named = amqp.auth_mechanisms.iter().filter_map(|name| Mechanism::parse(name));
+    let mut mechanisms: Vec<Mechanism> = named.collect();
+    if mechanisms.is_empty() {
+        mechanisms.extend([Mechanism::Plain, Mechanism::AmqPlain]);
+        if config.tls.verify == crate::config::Verify::VerifyPeer {
+            mechanisms.push(Mechanism::External);
+        }
     }
     ConnectionConfig {
-        cluster_name: config.node_name.clone(),
+        cluster_name: cluster_name(config),
         mechanisms,
         channel_max: amqp.channel_max,
         frame_max: amqp.frame_max,
@@ -257,6 +277,7 @@ fn view(
     let thresholds = Thresholds::new(config, resources::memory_total());
     let facts = ProcessFacts {
         name: facts.node_name.clone(),
+        cluster_name: cluster_name(config),
         product_version: ConnectionConfig::default().product_version,
         data_dir: facts.data_dir.clone(),
         thresholds,
