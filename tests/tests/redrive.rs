@@ -37,12 +37,12 @@ impl World {
         world.declare("other", json!({}));
         let (status, _) = world.api.request(
             "PUT",
-            "/api/exchanges/%2F/work",
+            "/api/exchanges/%2F/events",
             "{\"type\":\"topic\",\"durable\":true}",
         );
         assert_eq!(status, 201);
         let binding = "{\"routing_key\":\"job.#\"}";
-        let (status, _) = world.api.request("POST", "/api/bindings/%2F/e/work/q/jobs", binding);
+        let (status, _) = world.api.request("POST", "/api/bindings/%2F/e/events/q/jobs", binding);
         assert_eq!(status, 201);
         Some(world)
     }
@@ -89,7 +89,7 @@ impl World {
 #[test]
 fn dead_letters_go_back_to_where_they_died_with_the_address_they_had() {
     let Some(world) = World::new() else { return };
-    world.die("work", "job.big", "jobs", 300);
+    world.die("events", "job.big", "jobs", 300);
     world.die("amq.default", "mails", "mails", 2);
     let data = world.folder.data();
     let dry = ctl(&data, &["redrive", "dead", "--dry-run"]);
@@ -106,7 +106,7 @@ fn dead_letters_go_back_to_where_they_died_with_the_address_they_had() {
     let back = world.get("jobs", "ack_requeue_true");
     assert_eq!(
         (&back[0]["exchange"], &back[0]["routing_key"]),
-        (&json!("work"), &json!("job.big"))
+        (&json!("events"), &json!("job.big"))
     );
     let numbers: Vec<&str> = back.iter().map(|m| m["payload"].as_str().unwrap()).collect();
     let expected: Vec<String> = (0..300).map(|n| format!("job.big {n}")).collect();
@@ -123,7 +123,7 @@ fn dead_letters_go_back_to_where_they_died_with_the_address_they_had() {
 fn what_cannot_be_moved_stays_in_its_place_and_is_named() {
     let Some(world) = World::new() else { return };
     world.publish("amq.default", "dead", 1);
-    world.die("work", "job.a", "jobs", 2);
+    world.die("events", "job.a", "jobs", 2);
     let (status, _) = world.api.request("DELETE", "/api/queues/%2F/jobs", "");
     assert_eq!(status, 204);
     let output = run(&world.folder.data(), &["redrive", "dead"]);
@@ -145,16 +145,16 @@ fn what_cannot_be_moved_stays_in_its_place_and_is_named() {
 #[test]
 fn a_whole_queue_moves_elsewhere_and_a_move_can_be_cancelled() {
     let Some(world) = World::new() else { return };
-    world.publish("work", "job.b", 40);
+    world.publish("events", "job.b", 40);
     let data = world.folder.data();
     let id = ctl(&data, &["redrive", "jobs", "--to", "other", "--rate", "5", "--detach"]);
-    let id = id.trim();
-    ctl(&data, &["cancel_redrive", id]);
+    let id: u64 = id.trim().parse().unwrap();
+    ctl(&data, &["cancel_redrive", &id.to_string()]);
     let done = eventually("the redrive ends", PATIENCE, || {
         let list = ctl(&data, &["list_redrives", "-s", "--formatter", "json"]);
         let list: Value = serde_json::from_str(&list).unwrap();
         let all = list.as_array().unwrap();
-        all.iter().find(|one| one["id"].to_string() == id && one["state"] == "cancelled").cloned()
+        all.iter().find(|one| one["id"] == id && one["state"] == "cancelled").cloned()
     });
     let moved = done["moved"].as_u64().unwrap();
     assert!(moved <= 10, "{done}");
@@ -162,7 +162,7 @@ fn a_whole_queue_moves_elsewhere_and_a_move_can_be_cancelled() {
     let rest = ctl(&data, &["redrive", "jobs", "--to", "other"]);
     assert!(rest.starts_with("done: "), "{rest}");
     assert_eq!((world.ready("jobs"), world.ready("other")), (0, 40));
-    assert_eq!(world.get("other", "ack_requeue_true")[0]["exchange"], "work");
+    assert_eq!(world.get("other", "ack_requeue_true")[0]["exchange"], "events");
 }
 
 #[test]

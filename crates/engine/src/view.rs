@@ -56,10 +56,29 @@ pub trait NodeView: Send + Sync {
     fn resources(&self) -> Resources;
     /// Client connections at once, at most; `None` is without limit.
     fn connection_max(&self) -> Option<u64>;
+    /// How far this node has agreed on its topology; `None` where nothing is kept.
+    fn agreement(&self) -> Option<AgreementView> {
+        None
+    }
     /// What the message store tells about itself; `None` where messages are in memory only.
     fn store(&self) -> Option<StoreView> {
         None
     }
+}
+
+/// How far a node has agreed on its topology: positions in the log of commands.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct AgreementView {
+    /// The term.
+    pub term: u64,
+    /// The last entry in the log.
+    pub last_written: u64,
+    /// The last entry that is agreed on and applied.
+    pub last_applied: u64,
+    /// The last entry in a snapshot.
+    pub snapshot: u64,
+    /// How long the last command took to be agreed on, in seconds.
+    pub commit_latency_seconds: f64,
 }
 
 /// What the message store tells about itself: counts since it was opened, sizes now.
@@ -341,7 +360,16 @@ pub struct Totals {
     pub sent_bytes: u64,
     /// What all channels counted, closed ones included.
     pub messages: MessageStats,
+    /// Bytes of bodies published.
+    pub published_bytes: u64,
+    /// Publishes by the size of their body: how many exceed as many of [`MESSAGE_SIZE_BOUNDS`] as their index says.
+    pub published_sizes: [u64; MESSAGE_SIZE_BOUNDS.len() + 1],
 }
+
+/// Bounds, in bytes, of the classes that published bodies are counted in.
+// rabbitmq: message_size_bytes
+pub const MESSAGE_SIZE_BOUNDS: [u64; 8] =
+    [100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 50_000_000, 100_000_000];
 
 /// Where a node listens.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,15 +1,18 @@
 //! The Prometheus endpoint: RabbitMQ's names for what this node counts, written as text. Values are
 //! the node's own, so that a sum over nodes is the cluster.
 
+mod objects;
 mod page;
 
 use crate::State;
 use axum::Router;
-use axum::extract;
+use axum::extract::{self, Query};
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
-use leveret_engine::view::{Alarm, MessageStats, StoreView, Totals};
+use leveret_engine::view::{AgreementView, Alarm, MessageStats, StoreView, Totals};
+use objects::Wanted;
 use page::Page;
 use prometheus::TEXT_FORMAT;
 use std::sync::Arc;
@@ -18,26 +21,156 @@ use std::sync::Arc;
 const PROTOCOL: [(&str, &str); 1] = [("protocol", "amqp091")];
 
 pub(crate) fn router(state: Arc<State>, path: &str) -> Router {
-    Router::new().route(path, get(metrics)).with_state(state)
+    let path = path.trim_end_matches('/');
+    let whole = if path.is_empty() { "/" } else { path };
+    Router::new()
+        .route(whole, get(aggregated))
+        .route(&format!("{path}/per-object"), get(per_object))
+        .route(&format!("{path}/detailed"), get(detailed))
+        .route(&format!("{path}/{{registry}}"), get(unknown))
+        .with_state(state)
 }
 
-async fn metrics(extract::State(state): extract::State<Arc<State>>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, TEXT_FORMAT)], render(&state))
+type App = extract::State<Arc<State>>;
+
+async fn aggregated(extract::State(state): App) -> impl IntoResponse {
+    ([(CONTENT_TYPE, TEXT_FORMAT)], render(&state, "aggregated"))
 }
 
-fn render(state: &State) -> String {
+/// Everything, and of queues, channels and connections each one instead of their sums.
+async fn per_object(extract::State(state): App) -> impl IntoResponse {
+    let wanted = Wanted { prefix: "rabbitmq_", families: None, vhosts: Vec::new() };
+    let mut text = render(&state, "per-object");
+    text.push_str(&objects::text(&state, &wanted));
+    ([(CONTENT_TYPE, TEXT_FORMAT)], text)
+}
+
+/// The groups of figures that the query names, of single objects; without a name none.
+async fn detailed(
+    extract::State(state): App,
+    Query(pairs): Query<Vec<(String, String)>>,
+) -> impl IntoResponse {
+    let all = |key: &str| {
+        let those = pairs.iter().filter(|(name, _)| name == key);
+        those.map(|(_, value)| value.clone()).collect::<Vec<_>>()
+    };
+    let wanted = Wanted {
+        prefix: "rabbitmq_detailed_",
+        families: Some(all("family")),
+        vhosts: all("vhost"),
+    };
+    let mut page = Page::new();
+    identity(&state, "detailed", &mut page);
+    let mut text = page.text();
+    text.push_str(&objects::text(&state, &wanted));
+    ([(CONTENT_TYPE, TEXT_FORMAT)], text)
+}
+
+// rabbitmq: a registry that there is not
+async fn unknown() -> impl IntoResponse {
+    (StatusCode::NOT_FOUND, "Unknown Registry")
+}
+
+/// The figures of the node. Those of queues, channels and connections are left out where single ones follow.
+fn render(state: &State, endpoint: &str) -> String {
+    let sums = endpoint == "aggregated";
     let totals = state.registry.totals();
     let mut page = Page::new();
-    identity(state, &mut page);
+    identity(state, endpoint, &mut page);
     objects(&totals, &mut page);
     process(state, &totals, &mut page);
-    messages(&totals, &mut page);
-    channels(&totals.messages, &mut page);
+    if sums {
+        bytes(&totals, &mut page);
+        messages(&totals, &mut page);
+        channels(&totals.messages, &mut page);
+        page.gauge("channel_consumers", "Consumers on a channel", totals.consumers);
+    }
     global(&totals, &mut page);
+    publishers(state, &totals, &mut page);
+    streams(&mut page);
+    if let Some(agreement) = state.node.agreement() {
+        self::agreement(&agreement, &mut page);
+    }
     if let Some(store) = state.node.store() {
         self::store(&store, &mut page);
     }
     page.text()
+}
+
+/// Who publishes, and how large what they publish is.
+fn publishers(state: &State, totals: &Totals, page: &mut Page) {
+    let channels = state.registry.channels();
+    let publishing = channels.iter().filter(|channel| channel.stats.publish > 0).count() as u64;
+    let help = "Publishers currently connected";
+    page.labelled_gauge("global_publishers", help, &PROTOCOL, publishing);
+    let help = "Size of messages received from publishers";
+    page.message_sizes(help, PROTOCOL[0].1, &totals.published_sizes, totals.published_bytes);
+}
+
+/// Errors of RabbitMQ's stream protocol.
+const STREAM_ERRORS: [&str; 17] = [
+    "access_refused",
+    "authentication_failure",
+    "frame_too_large",
+    "internal_error",
+    "precondition_failed",
+    "publisher_does_not_exist",
+    "sasl_authentication_failure_loopback",
+    "sasl_challenge",
+    "sasl_error",
+    "sasl_mechanism_not_supported",
+    "stream_already_exists",
+    "stream_does_not_exist",
+    "stream_not_available",
+    "subscription_id_already_exists",
+    "subscription_id_does_not_exist",
+    "unknown_frame",
+    "vhost_access_failure",
+];
+
+/// The stream protocol is not spoken, so its figures are 0; RabbitMQ's dashboard of streams asks for them.
+fn streams(page: &mut Page) {
+    for error in STREAM_ERRORS {
+        let help = "Total number of errors of the stream protocol";
+        page.counter(&format!("global_stream_error_{error}_total"), help, 0);
+    }
+}
+
+/// Agreement on topology is the one group of Raft that there is.
+fn agreement(agreement: &AgreementView, page: &mut Page) {
+    page.counter("raft_term_total", "Current Raft term number", agreement.term);
+    page.gauge("raft_term", "Current Raft term number", agreement.term);
+    // RabbitMQ 4.2 renamed these.
+    for (names, help, n) in [
+        (
+            ["raft_log_snapshot_index", "raft_snapshot_index"],
+            "Raft log snapshot index",
+            agreement.snapshot,
+        ),
+        (
+            ["raft_log_last_applied_index", "raft_last_applied"],
+            "Raft log last applied index",
+            agreement.last_applied,
+        ),
+        (
+            ["raft_log_commit_index", "raft_commit_index"],
+            "Raft log commit index",
+            agreement.last_applied,
+        ),
+        (
+            ["raft_log_last_written_index", "raft_last_written_index"],
+            "Raft log last written index",
+            agreement.last_written,
+        ),
+    ] {
+        for name in names {
+            page.gauge(name, help, n);
+        }
+    }
+    for name in ["raft_entry_commit_latency_seconds", "raft_commit_latency_seconds"] {
+        let help = "Time taken for a log entry to be committed";
+        page.float(name, help, agreement.commit_latency_seconds);
+    }
 }
 
 /// What RabbitMQ has no figures for: the store of messages.
@@ -67,7 +200,7 @@ fn store(store: &StoreView, page: &mut Page) {
     }
 }
 
-fn identity(state: &State, page: &mut Page) {
+fn identity(state: &State, endpoint: &str, page: &mut Page) {
     let node = &*state.node;
     page.info(
         "build_info",
@@ -90,7 +223,7 @@ fn identity(state: &State, page: &mut Page) {
             ("rabbitmq_node", node.name()),
             ("rabbitmq_cluster", &cluster),
             ("rabbitmq_cluster_permanent_id", &cluster),
-            ("rabbitmq_endpoint", "aggregated"),
+            ("rabbitmq_endpoint", endpoint),
         ],
     );
 }
@@ -116,6 +249,13 @@ fn objects(totals: &Totals, page: &mut Page) {
         ("queues_declared_total", "Total number of queues declared", totals.queues_declared),
         ("queues_created_total", "Total number of queues created", totals.queues_created),
         ("queues_deleted_total", "Total number of queues deleted", totals.queues_deleted),
+    ] {
+        page.counter(name, help, n);
+    }
+}
+
+fn bytes(totals: &Totals, page: &mut Page) {
+    for (name, help, n) in [
         (
             "connection_incoming_bytes_total",
             "Total number of bytes received on connections",
@@ -281,6 +421,12 @@ fn global(totals: &Totals, page: &mut Page) {
             "unroutable_returned",
             "Total number of messages published as mandatory and returned as unroutable",
             stats.return_unroutable,
+        ),
+        // Counted when they are answered, which is a moment later.
+        (
+            "received_confirm",
+            "Total number of messages received from publishers using confirms",
+            stats.confirm,
         ),
         ("confirmed", "Total number of messages confirmed to publishers", stats.confirm),
         ("delivered", "Total number of messages delivered to consumers", delivered),

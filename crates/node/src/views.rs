@@ -99,6 +99,8 @@ impl Registry for Node {
             received_bytes: tally.bytes_received,
             sent_bytes: tally.bytes_sent,
             messages: message_stats(&tally.messages),
+            published_bytes: tally.messages.publish_bytes,
+            published_sizes: tally.messages.publish_sizes,
             ..Totals::default()
         };
         self.queues.churn().add_to(&mut totals);

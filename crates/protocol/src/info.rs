@@ -20,6 +20,15 @@ pub struct ConnectionCounters {
     pub messages: MessageCounters,
 }
 
+/// Classes that published bodies are counted in.
+pub(crate) const SIZE_CLASSES: usize = leveret_engine::view::MESSAGE_SIZE_BOUNDS.len() + 1;
+
+/// The class of a body: as many bounds of [`leveret_engine::view::MESSAGE_SIZE_BOUNDS`] as it exceeds.
+#[inline]
+pub(crate) fn size_class(bytes: u64) -> usize {
+    leveret_engine::view::MESSAGE_SIZE_BOUNDS.iter().map(|bound| usize::from(bytes > *bound)).sum()
+}
+
 /// Monotonic counters of messages, as RabbitMQ's `message_stats` name them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MessageCounters {
@@ -49,11 +58,31 @@ pub struct MessageCounters {
     pub ack: u64,
     /// Bytes of bodies published.
     pub publish_bytes: u64,
+    /// Publishes by the size of their body: how many exceed as many of
+    /// [`leveret_engine::view::MESSAGE_SIZE_BOUNDS`] as their index says.
+    pub publish_sizes: [u64; SIZE_CLASSES],
     /// Bytes of bodies delivered or got.
     pub deliver_bytes: u64,
 }
 
 impl MessageCounters {
+    /// Counts a publish. Hot path.
+    #[inline]
+    pub(crate) fn note_publish(&mut self, bytes: u64) {
+        self.publish += 1;
+        self.publish_bytes += bytes;
+        if let Some(n) = self.publish_sizes.get_mut(size_class(bytes)) {
+            *n += 1;
+        }
+    }
+
+    /// Adds publishes by size.
+    pub(crate) fn add_sizes(&mut self, sizes: &[u64; SIZE_CLASSES]) {
+        for (sum, n) in self.publish_sizes.iter_mut().zip(sizes) {
+            *sum += n;
+        }
+    }
+
     /// Counts a message without a queue.
     pub(crate) fn note_unroutable(&mut self, returned: bool) {
         if returned {
@@ -78,6 +107,7 @@ impl MessageCounters {
         self.get_empty += other.get_empty;
         self.ack += other.ack;
         self.publish_bytes += other.publish_bytes;
+        self.add_sizes(&other.publish_sizes);
         self.deliver_bytes += other.deliver_bytes;
     }
 }

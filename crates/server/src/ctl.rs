@@ -1,14 +1,17 @@
 //! `leveret ctl`: rabbitmqctl's verbs, arguments and output, asked over HTTP or the data directory's socket.
 //!
-//! Only the command line is here and what all verbs share; what they do is in `ctl/list.rs` (look), `ctl/change.rs`
-//! (change), `ctl/messages.rs` and `ctl/redrive.rs` (publish, look, move) and `ctl/node.rs` (the broker itself).
+//! Only the command line is here and what all verbs share; what they do is in `ctl/list.rs` (look), `ctl/change.rs`,
+//! `ctl/people.rs` and `ctl/rules.rs` (change), `ctl/messages.rs` and `ctl/redrive.rs` (publish, look, move) and `ctl/node.rs` (the broker itself).
 
 mod change;
 pub(crate) mod client;
 mod list;
 mod messages;
 mod node;
+mod people;
 mod redrive;
+mod request;
+mod rules;
 mod table;
 
 use self::client::Target;
@@ -74,6 +77,10 @@ enum Verb {
     #[command(flatten)]
     Change(change::Change),
     #[command(flatten)]
+    People(people::People),
+    #[command(flatten)]
+    Rules(rules::Rules),
+    #[command(flatten)]
     Node(node::NodeVerb),
     #[command(flatten)]
     Message(messages::MessageVerb),
@@ -121,6 +128,8 @@ pub(crate) fn run(args: &CtlArgs) -> anyhow::Result<ExitCode> {
             match &args.verb {
                 Verb::Look(verb) => verb.run(&args.options).await,
                 Verb::Change(verb) => verb.run(&args.options).await,
+                Verb::People(verb) => verb.run(&args.options).await,
+                Verb::Rules(verb) => verb.run(&args.options).await,
                 Verb::Node(verb) => verb.run(&args.options).await,
                 Verb::Message(verb) => verb.run(&args.options).await,
                 Verb::Redrive(verb) => verb.run(&args.options).await,

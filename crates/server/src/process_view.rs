@@ -3,9 +3,10 @@
 use crate::alarms::{Alarms, Thresholds};
 use crate::clock::Clock;
 use crate::resources::{self, Readings};
+use leveret_cluster::RaftConsensus;
 use leveret_engine::Timestamp;
 use leveret_engine::view::{
-    Alarm, Distribution, ListenerView, NodeView, Registry, Resources, StoreView,
+    AgreementView, Alarm, Distribution, ListenerView, NodeView, Registry, Resources, StoreView,
 };
 use leveret_node::Node;
 use leveret_store::{GROUP_BOUNDS_BYTES, Histogram, LATENCY_BOUNDS_MICROS, MessageStore};
@@ -33,6 +34,7 @@ pub(crate) struct ProcessFacts {
 pub(crate) struct ProcessView {
     node: Arc<Node>,
     store: Arc<dyn MessageStore>,
+    meta: Arc<RaftConsensus>,
     facts: ProcessFacts,
     clock: Arc<Clock>,
     started: Timestamp,
@@ -43,11 +45,12 @@ impl ProcessView {
     pub(crate) fn new(
         node: Arc<Node>,
         store: Arc<dyn MessageStore>,
+        meta: Arc<RaftConsensus>,
         clock: Arc<Clock>,
         facts: ProcessFacts,
     ) -> Self {
         let started = clock.now();
-        Self { node, store, facts, clock, started, last: Mutex::default() }
+        Self { node, store, meta, facts, clock, started, last: Mutex::default() }
     }
 
     pub(crate) fn data_dir(&self) -> &Path {
@@ -97,6 +100,10 @@ impl NodeView for ProcessView {
             memory_bytes: figures.memory_bytes,
             slow_writes: figures.slow_writes,
         })
+    }
+
+    fn agreement(&self) -> Option<AgreementView> {
+        Some(self.meta.figures())
     }
 
     fn product_version(&self) -> &str {

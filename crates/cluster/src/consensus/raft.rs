@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, Weak, mpsc};
 use std::thread::{JoinHandle, ThreadId};
 
+use leveret_engine::view::AgreementView;
 use leveret_engine::{BrokerError, Command, Timestamp, Topology, TopologyConfig};
 use leveret_store::MetaStore;
 use openraft::{BasicNode, Raft, SnapshotPolicy};
@@ -107,6 +108,11 @@ impl RaftConsensus {
         let thread = Mutex::new(Some(thread));
         let consensus = Arc::new(Self { proposals, shared, machine, thread, thread_id });
         Ok(Opened { topology, consensus })
+    }
+
+    /// How far agreement is, for management.
+    pub fn figures(&self) -> AgreementView {
+        self.proposals.figures()
     }
 
     /// Ends: what has been written is answered, what waits is refused. Blocks until the store is let go.

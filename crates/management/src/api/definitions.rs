@@ -31,6 +31,10 @@ pub(super) async fn export_vhost(
     let found = app.read(|topology| {
         topology.vhost(&name).map(|vhost| {
             let mut document = head(version, "single_virtual_host");
+            let explanation = format!("Definitions of virtual host '{name}'");
+            document.insert("explanation".to_owned(), json!(explanation));
+            document.insert("original_vhost_name".to_owned(), json!(name));
+            document.extend(facts(vhost));
             objects(topology, &[vhost], &mut document);
             strip_vhost(&mut document);
             document
@@ -69,23 +73,33 @@ fn whole(topology: &Topology, version: &str, cluster: &str) -> Value {
     globals.retain(|global| !global["name"].as_str().is_some_and(|n| n.starts_with("internal")));
     put("global_parameters", globals);
     document.insert("original_cluster_name".to_owned(), json!(cluster));
+    let explanation = format!("Definitions of cluster '{cluster}'");
+    document.insert("explanation".to_owned(), json!(explanation));
     let vhosts: Vec<&Vhost> = topology.vhosts().collect();
     objects(topology, &vhosts, &mut document);
     Value::Object(document)
 }
 
 fn show_vhost(vhost: &Vhost) -> Value {
+    let mut shown = facts(vhost);
+    shown.insert("name".to_owned(), json!(&**vhost.name()));
+    Value::Object(shown)
+}
+
+/// What a vhost is, besides its name.
+fn facts(vhost: &Vhost) -> Map<String, Value> {
     let info = vhost.info();
     let tags: Vec<&str> = info.tags.iter().map(|tag| &**tag).collect();
-    let kind = info.default_queue_type.map(|kind| kind.name());
-    json!({
-        "name": &*info.name,
-        "description": &*info.description,
-        "tags": tags,
-        "default_queue_type": kind,
-        "limits": [],
-        "metadata": {"description": &*info.description, "tags": tags, "default_queue_type": kind},
-    })
+    let kind = info.default_queue_type.unwrap_or_default().name();
+    let mut facts = Map::new();
+    // Older importers read them beside the name.
+    let metadata =
+        json!({"description": &*info.description, "tags": tags, "default_queue_type": kind});
+    facts.insert("description".to_owned(), json!(&*info.description));
+    facts.insert("tags".to_owned(), json!(tags));
+    facts.insert("metadata".to_owned(), metadata);
+    facts.insert("limits".to_owned(), Value::Object(super::limits::of_vhost(vhost)));
+    facts
 }
 
 /// What lives in vhosts: parameters, policies, exchanges, queues, bindings.

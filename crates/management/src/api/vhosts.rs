@@ -125,9 +125,12 @@ pub(super) fn changed(
     name: &str,
     fields: &Fields,
 ) -> Result<VhostSpec, ApiError> {
+    // rabbitmq: metadata is replaced as a whole
+    let described = ["description", "tags", "default_queue_type"];
+    let replaced = described.iter().any(|key| fields.get(key).is_some());
     let kind =
         match fields.text("default_queue_type")? {
-            None | Some("undefined" | "") => before.default_queue_type,
+            None | Some("undefined" | "") => before.default_queue_type.filter(|_| !replaced),
             Some(text) => Some(QueueKind::parse(text).ok_or_else(|| {
                 ApiError::bad_request(format!("{text} is not a valid queue type"))
             })?),
@@ -139,7 +142,11 @@ pub(super) fn changed(
     Ok(VhostSpec {
         name: name.into(),
         description: fields.text("description")?.map_or(before.description, Arc::from),
-        tags: fields.words("tags")?.unwrap_or(before.tags),
+        tags: match fields.words("tags")? {
+            Some(tags) => tags,
+            None if replaced => Vec::new(),
+            None => before.tags,
+        },
         default_queue_type: kind,
         protected,
     })

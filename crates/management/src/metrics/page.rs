@@ -5,7 +5,8 @@ use leveret_engine::view::Distribution;
 use prometheus::core::{Collector, Opts};
 use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::{Bucket, Histogram, Metric, MetricFamily, MetricType};
-use prometheus::{IntCounter, IntGauge, TextEncoder};
+use prometheus::{Gauge, IntCounter, IntGauge, TextEncoder};
+use std::fmt::Write as _;
 
 const PREFIX: &str = "rabbitmq";
 
@@ -17,11 +18,13 @@ type Labels<'a> = [(&'a str, &'a str)];
 
 pub(super) struct Page {
     families: Vec<MetricFamily>,
+    /// What is written by hand.
+    written: String,
 }
 
 impl Page {
     pub(super) fn new() -> Self {
-        Self { families: ProcessCollector::for_self().collect() }
+        Self { families: ProcessCollector::for_self().collect(), written: String::new() }
     }
 
     /// A gauge that is always 1 and carries facts as labels.
@@ -81,6 +84,28 @@ impl Page {
         self.families.push(family);
     }
 
+    /// How large messages are. By hand, since RabbitMQ's dashboard compares bounds as texts, in Erlang's form.
+    pub(super) fn message_sizes(&mut self, help: &str, protocol: &str, sizes: &[u64], sum: u64) {
+        const BOUNDS: [&str; 9] =
+            ["100.0", "1000.0", "10000.0", "100000.0", "1e+06", "1e+07", "5e+07", "1e+08", "+Inf"];
+        let name = full_name("message_size_bytes");
+        let mut text = format!("# HELP {name} {help}\n# TYPE {name} histogram\n");
+        let label = format!("protocol=\"{protocol}\"");
+        let mut below = 0;
+        for (bound, n) in BOUNDS.iter().zip(sizes) {
+            below += n;
+            let _infallible = writeln!(text, "{name}_bucket{{{label},le=\"{bound}\"}} {below}");
+        }
+        let _infallible =
+            writeln!(text, "{name}_count{{{label}}} {below}\n{name}_sum{{{label}}} {sum}");
+        self.written.push_str(&text);
+    }
+
+    pub(super) fn float(&mut self, name: &str, help: &str, value: f64) {
+        let gauge = Gauge::with_opts(opts(name, help, &[]));
+        self.add(gauge.inspect(|gauge| gauge.set(value)));
+    }
+
     fn add<C: Collector>(&mut self, collector: prometheus::Result<C>) {
         match collector {
             Ok(collector) => self.families.extend(collector.collect()),
@@ -90,10 +115,13 @@ impl Page {
 
     pub(super) fn text(mut self) -> String {
         self.families.sort_by(|a, b| a.name().cmp(b.name()));
-        TextEncoder::new().encode_to_string(&self.families).unwrap_or_else(|error| {
+        let encoded = TextEncoder::new().encode_to_string(&self.families);
+        let mut text = encoded.unwrap_or_else(|error| {
             tracing::error!(%error, "metrics cannot be shown");
             String::new()
-        })
+        });
+        text.push_str(&self.written);
+        text
     }
 }
 

@@ -14,6 +14,7 @@ use crate::channel::routes::Place;
 use crate::channel::{BASIC_PUBLISH, Channel, Mode};
 use crate::connection::shared::Context;
 use crate::error::{ConnectionError, Fault};
+use crate::info::{SIZE_CLASSES, size_class};
 
 /// Property bytes without any property.
 const NO_PROPERTIES: &[u8] = &[0, 0];
@@ -81,6 +82,9 @@ impl Channel {
             return 0;
         }
         let (mut used, mut n, mut bytes) = (0, 0, 0);
+        let mut sizes = [0; SIZE_CLASSES];
+        // Most runs have bodies of one size.
+        let (mut last, mut class) = (usize::MAX, 0);
         let body_max = context.shared.config.max_message_size.min(BODY_BY_REFERENCE as u64 - 1);
         let like = Like { method, channel: self.key.number, splitter, body_max };
         while let Some((properties, body, len)) = like.next(rest.get(used..).unwrap_or_default())
@@ -104,6 +108,12 @@ impl Channel {
             used += len;
             n += 1;
             bytes += body.len() as u64;
+            if body.len() != last {
+                (last, class) = (body.len(), size_class(body.len() as u64));
+            }
+            if let Some(count) = sizes.get_mut(class) {
+                *count += 1;
+            }
         }
         if matches!(self.mode, Mode::Confirm(_)) {
             context.shared.unconfirmed += n;
@@ -112,6 +122,7 @@ impl Channel {
         self.count(context.shared, |counters| {
             counters.publish += n;
             counters.publish_bytes += bytes;
+            counters.add_sizes(&sizes);
         });
         used
     }
@@ -202,10 +213,7 @@ impl Channel {
             self.check_properties(message, &mut checked, context)?;
         }
         let bytes = message.body.len() as u64;
-        self.count(context.shared, |counters| {
-            counters.publish += 1;
-            counters.publish_bytes += bytes;
-        });
+        self.count(context.shared, |counters| counters.note_publish(bytes));
         match known {
             Some(route) if !checked.rewritten => {
                 self.enqueue_known(message, &checked, route, context);

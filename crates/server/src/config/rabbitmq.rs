@@ -119,15 +119,16 @@ fn translate(settings: &Settings, memory_total: Option<u64>) -> Result<Translate
             return Err(bad(reason));
         }
         if !meaning.take(&words, &setting.value).map_err(bad)? {
-            return Err(bad(unknown(&words.join("."))));
+            return Err(bad(unknown(&words)));
         }
     }
     Ok(meaning.done())
 }
 
 // rabbitmq: cuttlefish's words
-fn unknown(key: &str) -> String {
-    let hint = nearest(key, &keys::all())
+fn unknown(words: &[&str]) -> String {
+    let key = words.join(".");
+    let hint = nearest(&key, &keys::like(words))
         .map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"));
     format!("Conf file attempted to set unknown variable: {key}{hint}")
 }

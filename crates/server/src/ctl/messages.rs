@@ -39,7 +39,6 @@ pub(super) enum MessageVerb {
 /// RabbitMQ's words for what happens to messages that were looked at.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 #[value(rename_all = "snake_case")]
-#[expect(clippy::enum_variant_names, reason = "they are RabbitMQ's names")]
 pub(super) enum AckMode {
     /// They go back.
     AckRequeueTrue,
@@ -62,7 +61,7 @@ impl MessageVerb {
         let vhost = segment(&options.vhost);
         match self {
             Self::Publish { exchange, routing_key, payload, properties } => {
-                let properties = super::change::json_of("properties", properties)?;
+                let properties = super::request::json_of("properties", properties)?;
                 let body = json!({
                     "properties": properties, "routing_key": routing_key,
                     "payload": payload, "payload_encoding": "string",

@@ -22,10 +22,6 @@ const PATH: &str = "/api/leveret/redrives";
 /// Moves.
 #[derive(Debug, Subcommand)]
 #[command(rename_all = "snake_case")]
-#[expect(
-    clippy::enum_variant_names,
-    reason = "each names what it is about, as rabbitmqctl's verbs"
-)]
 pub(super) enum RedriveVerb {
     /// Send dead letters back to the queues that they died in first, with their first address.
     ///

@@ -179,7 +179,7 @@ impl<'a> Work<'a> {
         let mut work = Work { node, job, wanted, client, numbers: 0 };
         let mut looked = 0;
         while looked < total && !job.is_cancelled() {
-            let begun = tokio::time::Instant::now();
+            let begun = clock.now();
             let size = work.wanted.rate.map_or(BATCH, |rate| u64::from(rate).clamp(1, BATCH));
             let n = work.batch(looked, size.min(total - looked)).await?;
             if n == 0 {
@@ -187,8 +187,8 @@ impl<'a> Work<'a> {
             }
             looked += n;
             if let Some(rate) = work.wanted.rate {
-                let pause = Duration::from_secs_f64(n as f64 / f64::from(rate.max(1)));
-                tokio::time::sleep_until(begun + pause).await;
+                let due = begun.plus(n * 1000 / u64::from(rate.max(1)));
+                tokio::time::sleep_until(clock.instant(due)).await;
             }
         }
         // All that is not acknowledged goes back to where it was.

@@ -17,7 +17,7 @@ use crate::listener::{self, Bound, ListenError, address};
 use crate::process_view::{ProcessFacts, ProcessView};
 use crate::tls::{self, TlsError};
 use crate::{control, http, resources, storage, timers};
-use leveret_cluster::OpenError;
+use leveret_cluster::{OpenError, RaftConsensus};
 use leveret_engine::topology::Topology;
 use leveret_engine::view::Registry;
 use leveret_engine::{BrokerError, Timestamp};
@@ -96,7 +96,8 @@ impl Server {
         let (storage, store) = messages::start(&data_dir, &node, &clock)?;
         let sources = Sources { messages: Arc::clone(&store), meta: Arc::clone(&meta.store) };
         let sockets = resources::sockets_max(resources::descriptor_limit());
-        let view = Arc::new(view(&config, &facts, (&node, store as _, &clock), sockets));
+        let view =
+            Arc::new(view(&config, &facts, (&node, store as _, &meta.consensus, &clock), sockets));
         // Before the first client, so that an alarm holds from the first message on.
         timers::look(&node, &view, view.data_dir(), view.thresholds());
         let (closing, _) = watch::channel(false);
@@ -271,7 +272,12 @@ fn connection_config(config: &Config) -> ConnectionConfig {
 fn view(
     config: &Config,
     facts: &ServerFacts,
-    (node, store, clock): (&Arc<Node>, Arc<dyn MessageStore>, &Arc<Clock>),
+    (node, store, meta, clock): (
+        &Arc<Node>,
+        Arc<dyn MessageStore>,
+        &Arc<RaftConsensus>,
+        &Arc<Clock>,
+    ),
     sockets: u64,
 ) -> ProcessView {
     let thresholds = Thresholds::new(config, resources::memory_total());
@@ -285,5 +291,5 @@ fn view(
         sockets_total: sockets,
         listeners: facts.views(),
     };
-    ProcessView::new(Arc::clone(node), store, Arc::clone(clock), facts)
+    ProcessView::new(Arc::clone(node), store, Arc::clone(meta), Arc::clone(clock), facts)
 }

@@ -6,11 +6,14 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
+use leveret_engine::view::AgreementView;
 use leveret_engine::{BrokerError, Command, Timestamp};
-use openraft::Raft;
+use openraft::{BasicNode, LogId, Raft, RaftMetrics};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::machine::Shared;
 use super::types::Config;
@@ -33,6 +36,7 @@ const WAITING_MAX: usize = 1 << 20;
 pub(super) struct Proposals {
     inner: Mutex<Inner>,
     wake: Notify,
+    figures: Mutex<AgreementView>,
 }
 
 #[derive(Default)]
@@ -143,6 +147,24 @@ impl Proposals {
         }
     }
 
+    /// How far agreement is.
+    pub(super) fn figures(&self) -> AgreementView {
+        *self.figures.lock()
+    }
+
+    fn note(&self, metrics: &RaftMetrics<u64, BasicNode>, took: Option<Duration>) {
+        let index = |log: &Option<LogId<u64>>| log.map_or(0, |log| log.index);
+        let mut figures = self.figures.lock();
+        let seconds = took.map_or(figures.commit_latency_seconds, |took| took.as_secs_f64());
+        *figures = AgreementView {
+            term: metrics.current_term,
+            last_written: metrics.last_log_index.unwrap_or(0),
+            last_applied: index(&metrics.last_applied),
+            snapshot: index(&metrics.snapshot),
+            commit_latency_seconds: seconds,
+        };
+    }
+
     /// Agrees on what is proposed until [`Proposals::close`].
     ///
     /// # Errors
@@ -162,11 +184,15 @@ impl Proposals {
                         return Err(fatal.to_string());
                     }
                     changed.map_err(|_| "agreement has stopped".to_owned())?;
+                    self.note(&metrics.borrow(), None);
                     continue;
                 }
             };
             let Some(group) = group else { return Ok(()) };
+            #[expect(clippy::disallowed_methods, reason = "IO is timed where it is done")]
+            let begun = Instant::now();
             self.agree(raft, shared, group).await?;
+            self.note(&raft.metrics().borrow(), Some(begun.elapsed()));
             if shared.snapshot_is_due() {
                 raft.trigger().snapshot().await.map_err(|error| error.to_string())?;
             }

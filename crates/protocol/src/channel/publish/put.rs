@@ -45,10 +45,7 @@ impl Channel {
         let message = Message { address, mandatory: false, immediate: false, properties, body };
         let record = checked.record(&message);
         let bytes = put.body.len() as u64;
-        self.count(context.shared, |counters| {
-            counters.publish += 1;
-            counters.publish_bytes += bytes;
-        });
+        self.count(context.shared, |counters| counters.note_publish(bytes));
         self.enqueue(&message, &record, &[put.queue], context);
         Ok(())
     }

@@ -203,10 +203,7 @@ impl Channel {
         let mut checked = Checked::default();
         self.check_properties(message, &mut checked, context)?;
         let bytes = message.body.len() as u64;
-        self.count(context.shared, |counters| {
-            counters.publish += 1;
-            counters.publish_bytes += bytes;
-        });
+        self.count(context.shared, |counters| counters.note_publish(bytes));
         let record = checked.record(message);
         if let Mode::Tx(transaction) = &mut self.mode {
             transaction.reply(&record, token);

@@ -94,10 +94,18 @@ fn without_effect() -> impl Iterator<Item = &'static str> {
     WITHOUT_EFFECT.lines().filter(|line| !line.is_empty() && !line.starts_with('#'))
 }
 
-/// Every key there is, for a hint about one that there is not.
-pub(super) fn all() -> Vec<String> {
+/// Every key there is, for a hint about one that there is not: what may be any word is the word of that key.
+pub(super) fn like(words: &[&str]) -> Vec<String> {
+    let filled = |pattern: &str| {
+        let parts = pattern.split('.').enumerate();
+        let parts = parts.map(|(at, part)| match (part, words.get(at)) {
+            ("$", Some(word)) => word,
+            (part, _) => part,
+        });
+        parts.collect::<Vec<_>>().join(".")
+    };
     let same = SAME.iter().map(|(key, _)| *key);
-    same.chain(SHAPED).chain(without_effect()).map(str::to_owned).collect()
+    same.chain(SHAPED).chain(without_effect()).map(filled).collect()
 }
 
 fn fits(pattern: &str, words: &[&str]) -> bool {

@@ -121,7 +121,7 @@ fn an_unknown_key_is_named_with_its_line_and_the_key_that_was_meant() {
         (
             "typo",
             "# x\nlisteners.tpc.default = 5672\n",
-            "rabbitmq.conf:2: Conf file attempted to set unknown variable: listeners.tpc.default; did you mean `listeners.tcp`?",
+            "rabbitmq.conf:2: Conf file attempted to set unknown variable: listeners.tpc.default; did you mean `listeners.tcp.default`?",
         ),
         (
             "far",
@@ -245,7 +245,7 @@ fn the_environment_of_the_docker_image_is_read() {
 
 #[test]
 fn every_key_without_effect_is_listed_once_and_in_order() {
-    let keys: Vec<String> = keys::all();
+    let keys: Vec<String> = keys::like(&[]);
     let listed: Vec<&String> = keys.iter().skip_while(|key| *key != "amqp10_client.*").collect();
     assert!(listed.len() > 250, "{}", listed.len());
     assert!(listed.is_sorted(), "the list is sorted, so that a key is found");
