@@ -1,5 +1,6 @@
 //! Agreement of one node: what it keeps, whom it answers, how it ends.
 
+mod group;
 mod suite;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
