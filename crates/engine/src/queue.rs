@@ -179,7 +179,8 @@ impl Queue {
     /// # Errors
     ///
     /// [`BrokerError::ExclusiveUse`] if there is an exclusive consumer, or if this one wants to be
-    /// exclusive and there are others or the queue has a single active consumer.
+    /// exclusive and there are others or the queue has a single active consumer; never from a
+    /// stream or a quorum queue.
     // rabbitmq: basic.consume, exclusive
     pub fn consume(
         &mut self,
@@ -191,7 +192,7 @@ impl Queue {
         let n = consumers.map_or(0, |consumers| consumers.len());
         let taken = consumers.is_some_and(|consumers| consumers.is_exclusive());
         let refused = spec.exclusive && (n > 0 || self.settings.single_active_consumer);
-        if (taken || refused) && !self.is_stream() {
+        if (taken || refused) && !self.is_stream() && !self.settings.quorum_consumers {
             return Err(BrokerError::ExclusiveUse(ResourceName::queue(
                 &self.vhost,
                 self.name.clone(),
@@ -199,8 +200,9 @@ impl Queue {
         }
         let reader = self.reader(spec.read.from, now);
         let single_active = self.settings.single_active_consumer;
-        let consumers =
-            self.consumers.get_or_insert_with(|| Box::new(Consumers::new(single_active)));
+        let consumers = self.consumers.get_or_insert_with(|| {
+            Box::new(Consumers::new(single_active, self.settings.quorum_consumers))
+        });
         consumers.add(spec, reader);
         self.assign(now, fx);
         Ok(())

@@ -25,6 +25,10 @@ pub struct QueueSettings {
     pub max_priority: Option<u8>,
     /// Whether only one consumer at a time receives messages.
     pub single_active_consumer: bool,
+    /// Whether consumers are served as those of a quorum queue: `exclusive` is noted and not enforced, and a single active
+    /// consumer gives way to one of higher priority as soon as it has nothing left to acknowledge.
+    // rabbitmq: quorum queues
+    pub quorum_consumers: bool,
     /// Where messages go that were rejected, expired or dropped.
     pub dead_letter: Option<DeadLetterTarget>,
     /// Whether the source keeps a dead-lettered message until its targets confirmed it.

@@ -124,6 +124,7 @@ pub(crate) fn settings(
         overflow: overflow(arguments, applied),
         max_priority: arguments.max_priority,
         single_active_consumer: arguments.single_active_consumer,
+        quorum_consumers: arguments.kind == QueueKind::Quorum,
         dead_letter: dead_letter(arguments, applied),
         dead_letter_strategy: dead_letter_strategy(arguments, applied),
         counts_deliveries: arguments.kind == QueueKind::Quorum || delayed_retry.is_some(),

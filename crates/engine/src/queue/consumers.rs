@@ -246,6 +246,10 @@ pub(super) struct Consumers {
     /// Whether only `active` may be eligible.
     single_active: bool,
     active: Option<u32>,
+    /// Whether `active` gives way to one of higher priority.
+    gives_way: bool,
+    /// Whether it is about to: it is served no more, and when it has nothing left the next one is active.
+    fading: bool,
     exclusive: bool,
     /// Consumers that are not gone.
     n: u32,
@@ -253,8 +257,8 @@ pub(super) struct Consumers {
 }
 
 impl Consumers {
-    pub(super) fn new(single_active: bool) -> Self {
-        Self { single_active, ..Self::default() }
+    pub(super) fn new(single_active: bool, gives_way: bool) -> Self {
+        Self { single_active, gives_way, ..Self::default() }
     }
 
     /// How many consumers there are, those gone not counted.
@@ -298,10 +302,20 @@ impl Consumers {
         if let Err(at) = self.by_id.binary_search_by_key(&id, |(id, _)| *id) {
             self.by_id.insert(at, (id, key));
         }
-        if self.single_active && self.active.is_none() {
-            self.active = Some(key);
+        match self.active {
+            None if self.single_active => self.active = Some(key),
+            Some(active) if self.gives_way && self.ranks_above(key, active) => {
+                self.retire(active);
+                self.fading = true;
+            }
+            _ => {}
         }
         self.admit(key);
+    }
+
+    fn ranks_above(&self, key: u32, other: u32) -> bool {
+        let priority = |key| self.get(key).map(|consumer| consumer.spec.priority);
+        priority(key) > priority(other)
     }
 
     fn store(&mut self, consumer: Consumer) -> u32 {
@@ -341,6 +355,7 @@ impl Consumers {
             Some((std::cmp::Reverse(consumer.spec.priority), consumer.order, *key))
         });
         self.active = candidates.min().map(|(_, _, key)| key);
+        self.fading = false;
         if let Some(key) = self.active {
             self.admit(key);
         }
@@ -362,6 +377,13 @@ impl Consumers {
 
     /// Puts a consumer at the end of its ring if it became eligible.
     pub(super) fn admit(&mut self, key: u32) {
+        if self.fading {
+            let active = self.active.and_then(|active| self.get(active));
+            if active.is_none_or(|active| active.unacked == 0 && !active.has_assigned()) {
+                self.activate_next();
+            }
+            return;
+        }
         let may_be_active = !self.single_active || self.active == Some(key);
         let Some(consumer) = self.get_mut(key) else { return };
         if consumer.in_ring || consumer.gone || !may_be_active || consumer.room() == 0 {

@@ -182,6 +182,48 @@ fn exclusive_consumer_keeps_others_out() {
 }
 
 #[test]
+fn a_quorum_queue_gives_its_messages_to_the_highest_as_soon_as_the_active_one_has_none_left() {
+    let settings = QueueSettings {
+        single_active_consumer: true,
+        quorum_consumers: true,
+        ..QueueSettings::default()
+    };
+    let mut bench = Bench::new(settings);
+    consume(&mut bench, 1, 0, 0);
+    bench.publish(1..3);
+    assert_eq!(bench.take_numbers(1), [1, 2]);
+    consume(&mut bench, 2, 0, 10);
+    bench.publish(3..4);
+    assert_eq!((bench.take_numbers(1), bench.take_numbers(2)), (vec![], vec![]));
+    bench.settle(1, 0, 1, Settlement::Ack);
+    assert!(bench.take_numbers(2).is_empty());
+    bench.settle(1, 1, 1, Settlement::Ack);
+    assert_eq!(bench.take_numbers(2), [3]);
+    consume(&mut bench, 3, 0, 10);
+    bench.settle(2, 2, 1, Settlement::Ack);
+    bench.publish(4..5);
+    assert_eq!((bench.take_numbers(3), bench.take_numbers(2)), (vec![], vec![4]));
+    // An idle one gives way at once.
+    bench.settle(2, 3, 1, Settlement::Ack);
+    consume(&mut bench, 4, 0, 11);
+    bench.publish(5..6);
+    assert_eq!((bench.take_numbers(2), bench.take_numbers(4)), (vec![], vec![5]));
+}
+
+#[test]
+fn a_quorum_queue_does_not_enforce_exclusive_consumers() {
+    let settings = QueueSettings { quorum_consumers: true, ..QueueSettings::default() };
+    let mut bench = Bench::new(settings);
+    for id in [1, 2] {
+        let mut exclusive = spec(id);
+        exclusive.exclusive = true;
+        bench.consume(exclusive);
+    }
+    bench.publish(1..3);
+    assert_eq!((bench.take_numbers(1), bench.take_numbers(2)), (vec![1], vec![2]));
+}
+
+#[test]
 fn single_active_consumer_is_the_first_then_the_highest_then_the_oldest() {
     let settings = QueueSettings { single_active_consumer: true, ..QueueSettings::default() };
     let mut bench = Bench::new(settings);
