@@ -30,25 +30,34 @@ const NOTE_DURABLE_AFTER_MS: u64 = 10_000;
 /// What the node that leads the agreement knows of the others.
 #[derive(Clone, Debug, Default)]
 pub struct Controller {
-    since: Timestamp,
     heard: BTreeMap<NodeId, Heard>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Heard {
     incarnation: Incarnation,
+    /// When it was last heard of, or first expected.
     last: Timestamp,
+    /// Whether it was heard of at all.
+    alive: bool,
     /// Since when it is heard of without a gap.
     steady_since: Timestamp,
     durable: u64,
     noted_at: Timestamp,
 }
 
+impl Heard {
+    /// A node of which nothing was heard yet.
+    fn expected(incarnation: Incarnation, now: Timestamp) -> Self {
+        Self { incarnation, last: now, alive: false, steady_since: now, durable: 0, noted_at: now }
+    }
+}
+
 impl Controller {
-    /// This node leads the agreement since now. All nodes count as heard of: it does not know better.
+    /// This node begins to lead the agreement. All nodes count as heard of when it first looks: it does not know better.
     #[must_use]
-    pub fn new(now: Timestamp) -> Self {
-        Self { since: now, heard: BTreeMap::new() }
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// A node has sent a heartbeat. `durable` is the last group commit that it has on disk.
@@ -59,16 +68,15 @@ impl Controller {
         durable: u64,
         now: Timestamp,
     ) {
-        let fresh = Heard { incarnation, last: now, steady_since: now, durable, noted_at: now };
-        let heard = self.heard.entry(node).or_insert(fresh);
+        let heard = self.heard.entry(node).or_insert_with(|| Heard::expected(incarnation, now));
         if incarnation > heard.incarnation {
-            *heard = fresh;
+            *heard = Heard::expected(incarnation, now);
         }
         if incarnation == heard.incarnation {
-            if now.since(heard.last) >= FENCE_AFTER_MS {
+            if !heard.alive || now.since(heard.last) >= FENCE_AFTER_MS {
                 heard.steady_since = now;
             }
-            heard.last = now;
+            (heard.alive, heard.last) = (true, now);
             heard.durable = heard.durable.max(durable);
         }
     }
@@ -78,16 +86,20 @@ impl Controller {
         let mut commands = Vec::new();
         for (id, node) in metadata.nodes() {
             let incarnation = node.incarnation;
-            let heard = self.heard.get_mut(&id).filter(|it| it.incarnation == incarnation);
-            let silent_since = heard.as_ref().map_or(self.since, |heard| heard.last);
-            let silent = now.since(silent_since);
+            // A process that has registered just now has had no time for a heartbeat.
+            let heard = self.heard.entry(id).or_insert_with(|| Heard::expected(incarnation, now));
+            if heard.incarnation < incarnation {
+                *heard = Heard::expected(incarnation, now);
+            }
+            let silent = now.since(heard.last);
             if node.is_live() && silent >= FENCE_AFTER_MS {
                 commands.push(ClusterCommand::Fence { node: id, incarnation, lease_over: true });
             } else if !node.is_live() && !node.replaced && silent >= REPLACE_AFTER_MS {
                 commands.push(ClusterCommand::Replace { node: id });
             }
-            let Some(heard) = heard else { continue };
-            let steady = silent < FENCE_AFTER_MS && now.since(heard.steady_since) >= STEADY_FOR_MS;
+            let steady = heard.alive
+                && silent < FENCE_AFTER_MS
+                && now.since(heard.steady_since) >= STEADY_FOR_MS;
             if !node.is_live() && steady {
                 commands.push(ClusterCommand::Unfence { node: id, incarnation });
             }
@@ -146,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_node_is_fenced_when_it_is_silent_and_taken_back_when_it_is_steady() {
-        let (mut agreed, mut controller) = (Agreed::of(NODES), Controller::new(Timestamp(0)));
+        let (mut agreed, mut controller) = (Agreed::of(NODES), Controller::new());
         assert!(runs(&mut controller, &mut agreed, &[1, 2, 3], 0..5_000).is_empty());
         let silent = runs(&mut controller, &mut agreed, &[1, 2], 5_000..9_500);
         assert_eq!(silent, ["8500 fence 3"]);
@@ -158,19 +170,31 @@ mod tests {
 
     #[test]
     fn a_new_controller_takes_all_nodes_for_heard_of() {
-        let (mut agreed, mut controller) = (Agreed::of(NODES), Controller::new(Timestamp(50_000)));
+        let (mut agreed, mut controller) = (Agreed::of(NODES), Controller::new());
         let done = runs(&mut controller, &mut agreed, &[1, 2], 50_000..55_000);
         assert_eq!(done, ["54000 fence 3"]);
     }
 
     #[test]
+    fn a_process_that_has_just_registered_is_given_time_for_its_first_heartbeat() {
+        let (mut agreed, mut controller) = (Agreed::of(NODES), Controller::new());
+        assert!(runs(&mut controller, &mut agreed, &[1, 2, 3], 0..9_500).is_empty());
+        agreed.register(3, super::super::tests::support::store_of(3)).unwrap();
+        let done = runs(&mut controller, &mut agreed, &[1, 2], 9_500..13_500);
+        assert!(done.iter().all(|line| line.contains("note")), "{done:?}");
+        let done = runs(&mut controller, &mut agreed, &[1, 2], 13_500..14_000);
+        assert_eq!(done, ["13500 fence 3"]);
+    }
+
+    #[test]
     fn heartbeats_of_an_earlier_start_count_for_nothing() {
-        let (mut agreed, mut controller) = (Agreed::of(NODES), Controller::new(Timestamp(0)));
+        let (mut agreed, mut controller) = (Agreed::of(NODES), Controller::new());
         let old = agreed.metadata.node(NodeId(1)).unwrap().incarnation;
         agreed.register(1, super::super::tests::support::store_of(1)).unwrap();
         for now in (0..FENCE_AFTER_MS + 1).step_by(500).map(Timestamp) {
             controller.heartbeat(NodeId(1), old, 1, now);
         }
+        assert!(controller.tick(&agreed.metadata, Timestamp(0)).is_empty());
         let commands = controller.tick(&agreed.metadata, Timestamp(FENCE_AFTER_MS));
         let fenced = |command: &ClusterCommand| {
             matches!(command, ClusterCommand::Fence { node: NodeId(1), .. })
@@ -180,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_node_that_is_away_for_long_is_replaced_once() {
-        let (mut agreed, mut controller) = (Agreed::of(NODES), Controller::new(Timestamp(0)));
+        let (mut agreed, mut controller) = (Agreed::of(NODES), Controller::new());
         let done = runs(&mut controller, &mut agreed, &[1, 2], 0..90_000);
         let about_3: Vec<_> = done.iter().filter(|line| line.ends_with(" 3")).collect();
         assert_eq!(about_3, ["4000 fence 3", "60000 replace 3"]);

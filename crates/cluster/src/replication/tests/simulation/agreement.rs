@@ -104,7 +104,7 @@ impl World {
             if !able.is_empty() {
                 let leader = able[self.random.random_range(0..able.len())];
                 self.agreement.leader = Some(leader);
-                self.agreement.controller = Controller::new(self.clock(leader));
+                self.agreement.controller = Controller::new();
             }
         }
         let Some(leader) = self.agreement.leader else { return };

@@ -396,7 +396,7 @@ impl World {
     fn unrest(&self) -> String {
         let record = self.agreement.now().queue(self.queue).unwrap();
         if !self.checker.is_drained() {
-            return "not everything that was confirmed is consumed".into();
+            return format!("not everything that was confirmed is consumed: {record:?}");
         }
         if record.replicas.iter().any(|replica| !replica.is_in_sync()) {
             return format!("not all copies are in sync: {record:?}");
