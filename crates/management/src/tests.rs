@@ -467,7 +467,7 @@ async fn overview_and_nodes_have_what_tools_read() {
     let overview = fake.get("/api/overview").await;
     assert_eq!(overview["rabbitmq_version"], "3.13.7");
     assert_eq!(overview["node"], "rabbit@test");
-    assert_eq!(overview["object_totals"]["exchanges"], 7);
+    assert_eq!(overview["object_totals"]["exchanges"], 8);
     assert_eq!(overview["listeners"][0]["port"], 5672);
     assert_eq!(overview["message_stats"]["deliver_get"], 7);
     let node = fake.get("/api/nodes/rabbit@test").await;

@@ -246,7 +246,7 @@ pub(super) fn nearest(written: &str, known: &[String]) -> Option<String> {
         let whole = distance(written, key);
         if last(written) == last(key) { whole.min(2) } else { whole }
     };
-    let best = known.iter().min_by_key(|key| near(key))?;
+    let best = known.iter().min_by_key(|key| (near(key), distance(written, key)))?;
     (near(best) <= 3.max(written.len() / 3)).then(|| best.clone())
 }
 
