@@ -115,6 +115,7 @@ impl From<BrokerError> for ApiError {
                 );
                 Self::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", reason)
             }
+            BrokerError::Validation(reason) => Self::validation(&reason),
             other => Self::bad_request(other.explain()),
         }
     }
