@@ -94,9 +94,9 @@ impl Channel {
             record.properties = properties;
             record.address = message::hidden_address(message.address, bcc, address);
         }
-        self.route(message, checked, &record, routed, context)?;
+        let traced = self.route(message, checked, &record, routed, context)?;
         let targets = SmallVec::<[_; 4]>::from_slice(routed.queues());
-        if context.shared.is_traced(&context.broker.topology()) {
+        if traced {
             // Its route is not remembered, so that the next one comes this way too.
             self.tap_published(&record, &targets, context.shared, context.broker);
         } else if !checked.selects && routed.by_key_alone() {
@@ -112,6 +112,7 @@ impl Channel {
         Ok(())
     }
 
+    /// Finds the queues of a message, and says whether its vhost copies messages to the firehose.
     fn route<B: Broker>(
         &self,
         message: &Message<'_>,
@@ -119,7 +120,7 @@ impl Channel {
         record: &NewRecord<'_>,
         routed: &mut Routed,
         context: &Context<'_, B>,
-    ) -> Result<(), Fault> {
+    ) -> Result<bool, Fault> {
         let (exchange, routing_key) = message.names();
         let mut keys = SmallVec::<[&[u8]; 4]>::new();
         keys.push(routing_key);
@@ -138,7 +139,7 @@ impl Channel {
         let routable = Routable { routing_keys: &keys, headers, properties };
         let pass = |exchange: &Exchange| context.broker.pass(exchange, record);
         access.route(&name, &routable, pass, routed);
-        Ok(())
+        Ok(context.shared.is_traced(&topology))
     }
 
     /// Hands a message on that waits for its time: to its publisher it has reached no queue.
