@@ -4,19 +4,9 @@
 use leveret_tests::codec::PropertiesWriter;
 use leveret_tests::{
     Broker, Client, FieldTable, Folder, Message, Options, Outgoing, PATIENCE, arguments,
-    eventually, queue, text, tx,
+    eventually, text, tx,
 };
 use rustix::process::Signal;
-
-fn durable(client: &mut Client, name: &str, table: FieldTable) {
-    let declare = queue::Declare {
-        queue: name.into(),
-        durable: true,
-        arguments: table,
-        ..queue::Declare::default()
-    };
-    client.call(1, declare);
-}
 
 fn persistent(queue: &str, number: u64, size: usize) -> Outgoing {
     let mut body = vec![number as u8; size.max(8)];
@@ -63,7 +53,7 @@ fn confirmed_messages_are_there_after_a_kill_whole_and_in_order() {
     let Some(broker) = folder.open() else { return };
     let mut client = Client::connect(&broker);
     client.confirms(1);
-    durable(&mut client, "kept", FieldTable::default());
+    client.declare_durable(1, "kept", FieldTable::default());
     publish(&mut client, "kept", 1..=1_000);
     client.publish_confirmed(1, &Outgoing::number("kept", 9_999));
     broker.kill();
@@ -80,7 +70,7 @@ fn what_was_acknowledged_does_not_come_back() {
     let Some(broker) = folder.open() else { return };
     let mut client = Client::connect(&broker);
     client.confirms(1);
-    durable(&mut client, "acked", FieldTable::default());
+    client.declare_durable(1, "acked", FieldTable::default());
     publish(&mut client, "acked", 1..=300);
     // Every second one of the first 200.
     let mut tags = Vec::new();
@@ -117,7 +107,7 @@ fn a_kill_under_load_loses_nothing_confirmed_and_doubles_nothing() {
     for round in 0..5_u64 {
         let mut client = Client::connect(&broker);
         client.confirms(1);
-        durable(&mut client, "load", FieldTable::default());
+        client.declare_durable(1, "load", FieldTable::default());
         let expected = client.counts(1, "load").0;
         // Some hundred are confirmed, some are on their way.
         let first = next;
@@ -151,7 +141,7 @@ fn a_committed_transaction_is_on_disk_and_an_open_one_is_not() {
     let folder = Folder::new("tx");
     let Some(broker) = folder.open() else { return };
     let mut client = Client::connect(&broker);
-    durable(&mut client, "tx", FieldTable::default());
+    client.declare_durable(1, "tx", FieldTable::default());
     client.call(1, tx::Select {});
     for number in 1..=100 {
         client.publish_later(1, &persistent("tx", number, size_of(number)));
@@ -171,7 +161,7 @@ fn a_quorum_queue_keeps_transient_messages_too() {
     let Some(broker) = folder.open() else { return };
     let mut client = Client::connect(&broker);
     client.confirms(1);
-    durable(&mut client, "all", arguments([("x-queue-type", text("quorum"))]));
+    client.declare_durable(1, "all", arguments([("x-queue-type", text("quorum"))]));
     for number in 1..=10 {
         client.publish_confirmed(1, &Outgoing::number("all", number));
     }
@@ -188,13 +178,13 @@ fn dead_letters_and_times_to_live_go_on_after_a_restart() {
     let Some(broker) = folder.open() else { return };
     let mut client = Client::connect(&broker);
     client.confirms(1);
-    durable(&mut client, "dead", FieldTable::default());
+    client.declare_durable(1, "dead", FieldTable::default());
     let table = arguments([
         ("x-dead-letter-exchange", text("")),
         ("x-dead-letter-routing-key", text("dead")),
         ("x-message-ttl", 2_000.into()),
     ]);
-    durable(&mut client, "mortal", table);
+    client.declare_durable(1, "mortal", table);
     publish(&mut client, "mortal", 1..=20);
     broker.kill();
     let broker = folder.open().unwrap();
@@ -219,7 +209,7 @@ fn a_graceful_end_keeps_what_nobody_asked_to_confirm() {
     let folder = Folder::new("graceful");
     let Some(broker) = folder.open() else { return };
     let mut client = Client::connect(&broker);
-    durable(&mut client, "unasked", FieldTable::default());
+    client.declare_durable(1, "unasked", FieldTable::default());
     for number in 1..=5_000 {
         client.publish_later(1, &persistent("unasked", number, 8));
     }
@@ -244,7 +234,7 @@ fn a_backlog_larger_than_the_memory_for_it_is_delivered_in_order() {
     let Some(broker) = folder.broker(options.clone()) else { return };
     let mut client = Client::connect(&broker);
     client.confirms(1);
-    durable(&mut client, "backlog", FieldTable::default());
+    client.declare_durable(1, "backlog", FieldTable::default());
     let memory = broker.memory().unwrap();
     for number in 1..=MESSAGES {
         client.publish_later(1, &persistent("backlog", number, 10_000));
@@ -285,7 +275,7 @@ fn quorum_queues_know_after_a_kill_how_often_messages_came_back() {
     let Some(broker) = folder.open() else { return };
     let mut client = Client::connect(&broker);
     client.confirms(1);
-    durable(&mut client, "q", arguments([("x-queue-type", text("quorum"))]));
+    client.declare_durable(1, "q", arguments([("x-queue-type", text("quorum"))]));
     client.publish_confirmed(1, &Outgoing::number("q", 1));
     let message = client.get(1, "q", false).unwrap();
     assert_eq!(returns(&message), [None, None]);

@@ -4,22 +4,11 @@
 
 use leveret_tests::codec::PropertiesWriter;
 use leveret_tests::{
-    AMQPValue, Broker, Client, FieldTable, Folder, Message, Options, Outgoing, arguments, basic,
-    queue, text,
+    AMQPValue, Broker, Client, Folder, Message, Options, Outgoing, arguments, basic, text,
 };
 
 fn declare(client: &mut Client, name: &str) {
-    declare_with(client, name, arguments([("x-queue-type", text("stream"))]));
-}
-
-fn declare_with(client: &mut Client, name: &str, table: FieldTable) {
-    let declare = queue::Declare {
-        queue: name.into(),
-        durable: true,
-        arguments: table,
-        ..queue::Declare::default()
-    };
-    client.call(1, declare);
+    client.declare_durable(1, name, arguments([("x-queue-type", text("stream"))]));
 }
 
 fn read(client: &mut Client, channel: u16, name: &str, prefetch: u16, from: AMQPValue) {
@@ -92,7 +81,7 @@ fn kill_takes_nothing_confirmed_and_moves_no_offset() {
         ("x-max-length-bytes", AMQPValue::LongInt(200_000)),
         ("x-stream-max-segment-size-bytes", AMQPValue::LongInt(50_000)),
     ]);
-    declare_with(&mut client, "short", kept);
+    client.declare_durable(1, "short", kept);
     declare(&mut client, "long");
     publish(&mut client, "short", 0..1_000, 1_000, 1);
     publish(&mut client, "long", 0..1_000, 100, 1_001);

@@ -9,16 +9,6 @@ use leveret_tests::{
 };
 use std::time::Duration;
 
-fn durable(client: &mut Client, name: &str, table: FieldTable) {
-    let declare = queue::Declare {
-        queue: name.into(),
-        durable: true,
-        arguments: table,
-        ..queue::Declare::default()
-    };
-    client.call(1, declare);
-}
-
 /// A persistent message with one header.
 fn with_header(
     exchange: &str,
@@ -58,7 +48,7 @@ fn dead_letters_wait_for_a_target_and_survive_a_kill() {
         ("x-dead-letter-strategy", text("at-least-once")),
         ("x-overflow", text("reject-publish")),
     ]);
-    durable(&mut client, "work", table);
+    client.declare_durable(1, "work", table);
     for number in 0..5 {
         client.publish_confirmed(1, &Outgoing::number("work", number));
     }
@@ -73,7 +63,7 @@ fn dead_letters_wait_for_a_target_and_survive_a_kill() {
     let broker = folder.open().unwrap();
     let mut client = Client::connect(&broker);
     assert_eq!(ready(&mut client, "work"), 3, "what was rejected is not ready again");
-    durable(&mut client, "dead", FieldTable::default());
+    client.declare_durable(1, "dead", FieldTable::default());
     comes(&mut client, "dead", 3);
     let numbers: Vec<_> = (0..3).map(|_| client.get(1, "dead", true).unwrap().number()).collect();
     assert_eq!(numbers, [0, 1, 2]);
@@ -91,7 +81,7 @@ fn what_failed_comes_again_later_and_later() {
             ("x-delayed-retry-min", AMQPValue::LongInt(150)),
             ("x-delayed-retry-max", AMQPValue::LongInt(5000)),
         ]);
-        durable(&mut client, kind, table);
+        client.declare_durable(1, kind, table);
         client.publish(1, &Outgoing::number(kind, 7));
         assert!(client.next_confirm(1).2);
         client.consume(1, kind, kind, false);
@@ -124,7 +114,7 @@ fn queue_knows_after_a_kill_what_it_has() {
     let mut client = Client::connect(&broker);
     client.confirms(1);
     let table = arguments([("x-message-deduplication", AMQPValue::Boolean(true))]);
-    durable(&mut client, "once", table);
+    client.declare_durable(1, "once", table);
     for (number, key) in [(0, "a"), (1, "b"), (2, "a")] {
         client.publish_confirmed(1, &deduplicated(number, key));
     }
@@ -155,7 +145,7 @@ fn delayed_messages_survive_a_kill_are_never_early_and_can_be_cancelled() {
         ..exchange::Declare::default()
     };
     client.call(1, declare);
-    durable(&mut client, "due", FieldTable::default());
+    client.declare_durable(1, "due", FieldTable::default());
     let bind = queue::Bind {
         queue: "due".into(),
         exchange: "later".into(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use leveret_codec::amqp::basic;
 use leveret_codec::amqp::{AMQPClass, queue};
+use leveret_codec::amqp_types::FieldTable;
 use leveret_codec::{
     PropertiesWriter, put_ack, put_body, put_content_header, put_method, put_nack, put_publish,
 };
@@ -232,6 +233,17 @@ impl Client {
         (counts.message_count, counts.consumer_count)
     }
 
+    /// Declares a durable queue; what it holds stays.
+    ///
+    /// # Panics
+    /// When the broker refuses it.
+    #[track_caller]
+    pub fn declare_durable(&mut self, channel: u16, queue: &str, arguments: FieldTable) {
+        let queue = queue.into();
+        let declare = queue::Declare { queue, durable: true, arguments, ..Default::default() };
+        self.call(channel, declare);
+    }
+
     /// Acks a delivery, or all up to it.
     ///
     /// # Panics
@@ -280,13 +292,13 @@ impl Client {
         bytes
     }
 
-    /// A durable queue, declared; deleted with the broker.
+    /// A durable queue, declared and empty; deleted with the broker.
     ///
     /// # Panics
     /// When the broker refuses.
     #[track_caller]
     pub fn declare(&mut self, channel: u16, queue: &str) {
-        self.declare_with(channel, queue, leveret_codec::amqp_types::FieldTable::default());
+        self.declare_with(channel, queue, FieldTable::default());
     }
 
     /// As [`Client::declare`], with arguments.
@@ -294,15 +306,8 @@ impl Client {
     /// # Panics
     /// When the broker refuses.
     #[track_caller]
-    pub fn declare_with(
-        &mut self,
-        channel: u16,
-        queue: &str,
-        arguments: leveret_codec::amqp_types::FieldTable,
-    ) {
-        let declare =
-            queue::Declare { queue: queue.into(), durable: true, arguments, ..Default::default() };
-        self.call(channel, declare);
+    pub fn declare_with(&mut self, channel: u16, queue: &str, arguments: FieldTable) {
+        self.declare_durable(channel, queue, arguments);
         self.call(channel, queue::Purge { queue: queue.into(), nowait: false });
     }
 

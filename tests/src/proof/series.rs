@@ -225,24 +225,14 @@ fn set_up(broker: &Broker) {
     let short = arguments([("x-max-length", 10.into())]);
     for (name, table) in QUEUES.map(|name| (name, FieldTable::default())) {
         let table = if name == "work" { letters.clone() } else { table };
-        declare(&mut client, name, table);
+        client.declare_durable(1, name, table);
     }
-    declare(&mut client, MARKS, short);
+    client.declare_durable(1, MARKS, short);
     for name in &QUEUES[..2] {
         let bind =
             queue::Bind { queue: (*name).into(), exchange: BOTH.into(), ..queue::Bind::default() };
         client.call(1, bind);
     }
-}
-
-fn declare(client: &mut Client, name: &str, table: FieldTable) {
-    let declare = queue::Declare {
-        queue: name.into(),
-        durable: true,
-        arguments: table,
-        ..queue::Declare::default()
-    };
-    client.call(1, declare);
 }
 
 /// Keeps a series from growing, and purges on the way.
