@@ -1,5 +1,6 @@
-//! The door through which every durable change of topology goes.
+//! The door through which every durable change of topology goes, and every change of what nodes agree on besides it.
 
+mod agreed;
 mod bytes;
 mod local;
 mod raft;
@@ -8,6 +9,9 @@ use std::sync::Weak;
 
 use leveret_engine::{Applied, BrokerError, Change, Command, Outcome, Timestamp};
 
+use crate::replication::{ClusterCommand, NodeId, Refusal, Reply};
+
+pub use agreed::{Agreed, AgreedState, Answer, State};
 pub use local::LocalConsensus;
 pub use raft::{OpenError, Opened, Opening, RaftConsensus};
 
@@ -16,6 +20,23 @@ pub type Proposed = Result<Outcome, BrokerError>;
 
 /// Told of the outcome of a proposal that was not applied at once.
 pub type Done = Box<dyn FnOnce(Proposed) + Send>;
+
+/// What a proposal that concerns nodes and copies came to.
+pub type Decided = Result<Reply, NotDecided>;
+
+/// Told of that.
+pub type DecidedDone = Box<dyn FnOnce(Decided) + Send>;
+
+/// Why a change of nodes and copies was not made.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum NotDecided {
+    /// It does not fit what was agreed on before.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// It could not be agreed on.
+    #[error("{0}")]
+    NotAgreed(BrokerError),
+}
 
 /// A command that was applied, and what has to be agreed on before its proposer is answered.
 #[derive(Debug)]
@@ -41,7 +62,7 @@ impl From<Result<Applied, BrokerError>> for Settled {
 /// The deterministic machine that commands change.
 ///
 /// # Contract
-/// - The same agreed commands in the same order lead to the same durable state on every node, whatever
+/// - The same agreed changes in the same order lead to the same durable state on every node, whatever
 ///   else there is: `apply` reads no clock and no randomness but its arguments.
 /// - Both methods act on what changed (queues created, consumers cancelled) before they return.
 pub trait StateMachine: Send + Sync {
@@ -49,14 +70,14 @@ pub trait StateMachine: Send + Sync {
     /// was refused, or it concerned this node alone and has been applied.
     fn offer(&self, command: &Command, now: Timestamp) -> Option<Settled>;
 
-    /// Applies an agreed command at the time that the proposer stamped on it.
-    fn apply(&self, command: &Command, now: Timestamp) -> Settled;
+    /// Applies an agreed change that was proposed on the node `from`, at the time that the proposer stamped on it.
+    fn apply(&self, agreed: &Agreed, from: NodeId, now: Timestamp) -> Answer;
 
-    /// The commands that make the durable state again.
-    fn snapshot(&self) -> Vec<Command>;
+    /// What makes the durable state again.
+    fn snapshot(&self) -> State;
 }
 
-/// Agreement on the order of commands.
+/// Agreement on the order of changes.
 ///
 /// # Contract
 /// - What has to be agreed on is applied in one order, the same on every node, and not before it is
@@ -72,4 +93,7 @@ pub trait MetaConsensus: Send + Sync {
 
     /// Proposes `command`, stamped with `now`.
     fn propose(&self, command: Command, now: Timestamp, done: Done) -> Option<Proposed>;
+
+    /// Proposes a change of nodes and copies, stamped with `now`. `done` is called exactly once.
+    fn decide(&self, command: ClusterCommand, now: Timestamp, done: DecidedDone);
 }

@@ -14,6 +14,6 @@ mod consensus;
 pub mod replication;
 
 pub use consensus::{
-    Done, LocalConsensus, MetaConsensus, OpenError, Opened, Opening, Proposed, RaftConsensus,
-    Settled, StateMachine,
+    Agreed, AgreedState, Answer, Decided, DecidedDone, Done, LocalConsensus, MetaConsensus,
+    NotDecided, OpenError, Opened, Opening, Proposed, RaftConsensus, Settled, State, StateMachine,
 };

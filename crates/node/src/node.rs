@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 
-use leveret_cluster::{Done, MetaConsensus, Proposed, StateMachine};
+use leveret_cluster::replication::{ClusterCommand, Metadata};
+use leveret_cluster::{DecidedDone, Done, MetaConsensus, Proposed, StateMachine};
 use leveret_engine::auth::User;
 use leveret_engine::{Command, ConnectionId, ConsumerId, QueueId, QueueMeta, Timestamp, Topology};
 use leveret_protocol::{Connection, ConnectionConfig, Event, Mechanism, Peer};
@@ -20,6 +21,7 @@ use crate::exchanges::ExchangeTable;
 use crate::journal::Journal;
 use crate::letters::Letters;
 use crate::notices::Watched;
+use crate::peers::{Membership, Peers};
 use crate::queues::QueueTable;
 use crate::replies::Replies;
 use crate::session::Session;
@@ -39,6 +41,10 @@ pub struct NodeConfig {
     pub connection_max: Option<u64>,
     /// The state to begin with.
     pub topology: Topology,
+    /// Nodes and copies to begin with; none on a node that is alone.
+    pub metadata: Metadata,
+    /// Who this node is in its cluster; none if it is alone.
+    pub membership: Option<Membership>,
     /// The agreement that changes it from now on.
     pub meta: Arc<dyn MetaConsensus>,
     /// Whether somebody stores what [`Node::seal`] gives: without it everything is in memory only.
@@ -50,6 +56,7 @@ pub struct Node {
     me: Weak<Self>,
     pub(crate) name: Arc<str>,
     pub(crate) topology: RwLock<Topology>,
+    pub(crate) peers: Peers,
     routing_version: Arc<AtomicU64>,
     pub(crate) queues: QueueTable,
     pub(crate) exchanges: ExchangeTable,
@@ -92,7 +99,7 @@ impl Ids {
 }
 
 impl Node {
-    /// A node that is alone, with the queues of its topology in place.
+    /// A node with the queues of its topology in place.
     pub fn new(config: NodeConfig, now: Timestamp) -> Arc<Self> {
         let topology = config.topology;
         let node = Arc::new_cyclic(|me: &Weak<Self>| Self {
@@ -100,6 +107,7 @@ impl Node {
             name: config.name,
             routing_version: topology.routing_version(),
             topology: RwLock::new(topology),
+            peers: Peers::new(config.membership, config.metadata),
             queues: QueueTable::new(config.keeps_messages),
             exchanges: ExchangeTable::default(),
             journal: Journal::default(),
@@ -236,6 +244,11 @@ impl Node {
     /// Proposes a change of the topology. `Some` is the outcome; with `None` it is told to `done`, later.
     pub fn propose(&self, command: Command, now: Timestamp, done: Done) -> Option<Proposed> {
         self.meta.propose(command, now, done)
+    }
+
+    /// Proposes a change of nodes and copies; what came of it is told to `done`.
+    pub fn decide(&self, command: ClusterCommand, now: Timestamp, done: DecidedDone) {
+        self.meta.decide(command, now, done);
     }
 
     pub(crate) fn delete_command(queue: &QueueMeta) -> Command {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use leveret_cluster::{Settled, StateMachine};
+use leveret_cluster::replication::{Changes, NodeId};
+use leveret_cluster::{Agreed, Answer, Settled, State, StateMachine};
 use leveret_engine::command::{Change, Outcome};
 use leveret_engine::notice::Event;
 use leveret_engine::notice::changes::of_command;
@@ -32,31 +33,49 @@ enum Who {
 
 impl StateMachine for Node {
     fn offer(&self, command: &Command, now: Timestamp) -> Option<Settled> {
-        self.change(command, now, |topology| topology.offer(command, now).transpose())
+        self.change(command, None, now, |topology| topology.offer(command, now).transpose())
     }
 
-    fn apply(&self, command: &Command, now: Timestamp) -> Settled {
-        let settled =
-            self.change(command, now, |topology| Some(topology.apply_agreed(command, now)));
-        settled.unwrap_or_else(|| Err(BrokerError::ShuttingDown).into())
+    fn apply(&self, agreed: &Agreed, from: NodeId, now: Timestamp) -> Answer {
+        match agreed {
+            Agreed::Topology(command) => {
+                let settled = self.change(command, Some(from), now, |topology| {
+                    Some(topology.apply_agreed(command, now))
+                });
+                let gone = || Err(BrokerError::ShuttingDown).into();
+                Answer::Topology(settled.unwrap_or_else(gone))
+            }
+            Agreed::Cluster(command) => {
+                let (reply, changes) = self.peers.decide(command, &self.topology.read());
+                self.records_changed(&changes, now);
+                Answer::Cluster(reply)
+            }
+        }
     }
 
-    fn snapshot(&self) -> Vec<Command> {
-        self.topology.read().snapshot_commands()
+    fn snapshot(&self) -> State {
+        let commands = self.topology.read().snapshot_commands();
+        State { commands, metadata: self.with_metadata(Clone::clone) }
     }
 }
 
 impl Node {
-    /// Changes the topology and acts on it: before anyone can see it what must be, the rest at once afterwards.
+    /// Changes the topology and acts on it: before anyone can see it what must be, the rest at once afterwards. `from` is
+    /// the node on which a command was given that is agreed on.
     fn change(
         &self,
         command: &Command,
+        from: Option<NodeId>,
         now: Timestamp,
         change: impl FnOnce(&mut Topology) -> Option<Result<Applied, BrokerError>>,
     ) -> Option<Settled> {
-        let (settled, aftermath) = {
+        let (settled, aftermath, records) = {
             let mut topology = self.topology.write();
             let applied = change(&mut topology)?;
+            let records = match (from, &applied) {
+                (Some(from), Ok(applied)) => self.peers.follow(&applied.changes, from),
+                _ => Changes::default(),
+            };
             let changes = applied.as_ref().map(|applied| applied.changes.clone());
             let changes = changes.unwrap_or_default().into_iter();
             let mut aftermath: Vec<_> =
@@ -72,8 +91,9 @@ impl Node {
             if bound && let Command::Bind(spec) = command {
                 aftermath.extend(self.replay_of(&topology, spec).map(Aftermath::Replay));
             }
-            (Settled::from(applied), aftermath)
+            (Settled::from(applied), aftermath, records)
         };
+        self.records_changed(&records, now);
         for rest in aftermath {
             self.follow_up(rest, now);
         }

@@ -11,8 +11,14 @@ use leveret_engine::{Command, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// The version of all formats in here.
+use super::agreed::{Agreed, State};
+use crate::replication::Metadata;
+
+/// The version of all formats in here but snapshots.
 const VERSION: u8 = 1;
+
+/// The version of snapshots; those of version 1 are commands of the topology and nothing else.
+const SNAPSHOT_VERSION: u8 = 2;
 
 /// Bytes that are not what they should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,17 +34,30 @@ pub(super) enum BytesError {
     Length,
 }
 
-/// A command and the time at which it was proposed.
+/// A change and the time at which it was proposed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Stamped {
     pub(super) at: Timestamp,
-    pub(super) command: Command,
+    pub(super) change: Agreed,
 }
 
-/// Commands that are agreed on together, and their bytes.
+/// Who has proposed a batch. A batch may stand in the log twice, since its proposer sends it again when it does not hear
+/// what became of it: what a proposer has numbered lower than what was applied of it is not applied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Origin {
+    /// The node.
+    pub(super) node: u64,
+    /// Counts the starts of its process.
+    pub(super) start: u64,
+    /// Counts the batches of that start, from 1 on; 0 is not counted.
+    pub(super) number: u64,
+}
+
+/// Changes that are agreed on together, and their bytes.
 #[derive(Clone, Debug)]
 pub(super) struct Batch {
-    commands: Arc<[Stamped]>,
+    origin: Origin,
+    changes: Arc<[Stamped]>,
     bytes: Arc<[u8]>,
 }
 
@@ -71,8 +90,17 @@ pub(super) struct Members {
 #[derive(Clone, Debug)]
 pub(super) enum Body {
     Blank,
-    Commands(Batch),
+    Changes(Batch),
     Members(Members),
+}
+
+/// What a snapshot holds besides the commands of the topology.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Besides {
+    /// Nodes and copies.
+    pub(super) metadata: Metadata,
+    /// The last batch of each node that was applied.
+    pub(super) applied: Vec<Origin>,
 }
 
 /// What a snapshot is a snapshot of.
@@ -86,44 +114,66 @@ pub(super) struct SnapshotHeader {
 }
 
 const BLANK: u8 = 0;
+/// Commands of the topology alone: what was written before there were clusters.
 const COMMANDS: u8 = 1;
 const MEMBERS: u8 = 2;
+const CHANGES: u8 = 3;
 
 impl Batch {
-    /// Takes commands from `waiting`, but not more than `commands_max`, and not many more bytes than
+    /// Takes changes from `waiting`, but not more than `changes_max`, and not many more bytes than
     /// `bytes_max`.
     pub(super) fn gather(
+        origin: Origin,
         waiting: &mut impl Iterator<Item = Stamped>,
-        commands_max: usize,
+        changes_max: usize,
         bytes_max: usize,
     ) -> Result<Self, BytesError> {
-        let (mut commands, mut bytes) = (Vec::new(), Vec::new());
-        while commands.len() < commands_max && bytes.len() < bytes_max {
+        let (mut changes, mut bytes) = (Vec::new(), postcard::to_extend(&origin, Vec::new())?);
+        while changes.len() < changes_max && bytes.len() < bytes_max {
             let Some(stamped) = waiting.next() else { break };
             bytes = postcard::to_extend(&stamped, bytes)?;
-            commands.push(stamped);
+            changes.push(stamped);
         }
-        Ok(Self { commands: commands.into(), bytes: bytes.into() })
+        Ok(Self { origin, changes: changes.into(), bytes: bytes.into() })
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, BytesError> {
-        let (mut commands, mut rest) = (Vec::new(), bytes);
-        while !rest.is_empty() {
-            let (stamped, after): (Stamped, _) = postcard::take_from_bytes(rest)?;
-            commands.push(stamped);
-            rest = after;
-        }
-        Ok(Self { commands: commands.into(), bytes: bytes.into() })
+    /// A batch from its bytes.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, BytesError> {
+        let (origin, rest) = postcard::take_from_bytes(bytes)?;
+        let changes = sequence(rest)?;
+        Ok(Self { origin, changes: changes.into(), bytes: bytes.into() })
     }
 
-    pub(super) fn commands(&self) -> &[Stamped] {
-        &self.commands
+    /// A batch from the bytes of one that was written before there were clusters.
+    fn decode_commands(bytes: &[u8]) -> Result<Self, BytesError> {
+        let commands: Vec<(Timestamp, Command)> = sequence(bytes)?;
+        let stamped = |(at, command)| Stamped { at, change: Agreed::Topology(command) };
+        let mut waiting = commands.into_iter().map(stamped);
+        Self::gather(Origin::default(), &mut waiting, usize::MAX, usize::MAX)
     }
 
-    /// How much room it takes in the log.
-    pub(super) fn byte_len(&self) -> u64 {
-        self.bytes.len() as u64
+    pub(super) fn origin(&self) -> Origin {
+        self.origin
     }
+
+    pub(super) fn changes(&self) -> &[Stamped] {
+        &self.changes
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Values until the bytes end.
+fn sequence<T: DeserializeOwned>(mut rest: &[u8]) -> Result<Vec<T>, BytesError> {
+    let mut values = Vec::new();
+    while !rest.is_empty() {
+        let (value, after) = postcard::take_from_bytes(rest)?;
+        values.push(value);
+        rest = after;
+    }
+    Ok(values)
 }
 
 /// The bytes of an entry.
@@ -131,9 +181,9 @@ pub(super) fn entry(place: Place, body: &Body) -> Result<Vec<u8>, BytesError> {
     let mut out = postcard::to_extend(&place, vec![VERSION])?;
     match body {
         Body::Blank => out.push(BLANK),
-        Body::Commands(batch) => {
-            out.push(COMMANDS);
-            out.extend_from_slice(&batch.bytes);
+        Body::Changes(batch) => {
+            out.push(CHANGES);
+            out.extend_from_slice(batch.bytes());
         }
         Body::Members(members) => {
             out.push(MEMBERS);
@@ -144,11 +194,12 @@ pub(super) fn entry(place: Place, body: &Body) -> Result<Vec<u8>, BytesError> {
 }
 
 pub(super) fn read_entry(bytes: &[u8]) -> Result<(Place, Body), BytesError> {
-    let (place, rest): (Place, _) = postcard::take_from_bytes(versioned(bytes)?)?;
+    let (place, rest): (Place, _) = postcard::take_from_bytes(versioned(bytes, VERSION)?)?;
     let (kind, rest) = rest.split_first().ok_or(BytesError::Length)?;
     let body = match *kind {
         BLANK if rest.is_empty() => Body::Blank,
-        COMMANDS => Body::Commands(Batch::decode(rest)?),
+        COMMANDS => Body::Changes(Batch::decode_commands(rest)?),
+        CHANGES => Body::Changes(Batch::decode(rest)?),
         MEMBERS => Body::Members(whole(rest)?),
         _ => return Err(BytesError::Length),
     };
@@ -161,35 +212,33 @@ pub(super) fn value<T: Serialize>(value: &T) -> Result<Vec<u8>, BytesError> {
 }
 
 pub(super) fn read_value<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BytesError> {
-    whole(versioned(bytes)?)
+    whole(versioned(bytes, VERSION)?)
 }
 
-/// The bytes of the commands that make the state again.
-pub(super) fn snapshot(commands: &[Command]) -> Result<Vec<u8>, BytesError> {
-    let mut out = vec![VERSION];
-    for command in commands {
+/// The bytes of what makes the state again.
+pub(super) fn snapshot(state: &State, applied: &[Origin]) -> Result<Vec<u8>, BytesError> {
+    let besides = Besides { metadata: state.metadata.clone(), applied: applied.to_vec() };
+    let mut out = postcard::to_extend(&besides, vec![SNAPSHOT_VERSION])?;
+    for command in &state.commands {
         out = postcard::to_extend(command, out)?;
     }
     Ok(out)
 }
 
-/// Hands over the commands of a snapshot one by one.
-pub(super) fn read_snapshot(
-    bytes: &[u8],
-    mut each: impl FnMut(&Command),
-) -> Result<(), BytesError> {
-    let mut rest = versioned(bytes)?;
-    while !rest.is_empty() {
-        let (command, after) = postcard::take_from_bytes(rest)?;
-        each(&command);
-        rest = after;
-    }
-    Ok(())
+/// What makes the state again, and the last batch of each node that is in it.
+pub(super) fn read_snapshot(bytes: &[u8]) -> Result<(State, Vec<Origin>), BytesError> {
+    let (besides, rest) = match bytes.split_first() {
+        // Written before there were clusters.
+        Some((&VERSION, rest)) => (Besides::default(), rest),
+        _ => postcard::take_from_bytes(versioned(bytes, SNAPSHOT_VERSION)?)?,
+    };
+    let Besides { metadata, applied } = besides;
+    Ok((State { commands: sequence(rest)?, metadata }, applied))
 }
 
-fn versioned(bytes: &[u8]) -> Result<&[u8], BytesError> {
+fn versioned(bytes: &[u8], version: u8) -> Result<&[u8], BytesError> {
     match bytes.split_first() {
-        Some((&VERSION, rest)) => Ok(rest),
+        Some((&found, rest)) if found == version => Ok(rest),
         Some((&other, _)) => Err(BytesError::Version(other)),
         None => Err(BytesError::Length),
     }

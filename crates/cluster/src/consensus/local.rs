@@ -1,15 +1,27 @@
 //! Agreement of a node with itself, kept nowhere: for tests and simulations.
 
-use std::sync::{OnceLock, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use leveret_engine::{BrokerError, Command, Timestamp};
 
-use super::{Done, MetaConsensus, Proposed, StateMachine};
+use super::{
+    Agreed, DecidedDone, Done, MetaConsensus, NotDecided, Proposed, Settled, StateMachine,
+};
+use crate::replication::{ClusterCommand, NodeId};
+
+/// The number of a node that is alone.
+const ME: NodeId = NodeId(1);
 
 /// Every command is applied at once.
 #[derive(Default)]
 pub struct LocalConsensus {
     machine: OnceLock<Weak<dyn StateMachine>>,
+}
+
+impl LocalConsensus {
+    fn machine(&self) -> Option<Arc<dyn StateMachine>> {
+        self.machine.get().and_then(Weak::upgrade)
+    }
 }
 
 impl MetaConsensus for LocalConsensus {
@@ -19,17 +31,22 @@ impl MetaConsensus for LocalConsensus {
     }
 
     fn propose(&self, command: Command, now: Timestamp, _done: Done) -> Option<Proposed> {
-        let Some(machine) = self.machine.get().and_then(Weak::upgrade) else {
-            return Some(Err(BrokerError::ShuttingDown));
+        let Some(machine) = self.machine() else { return Some(Err(BrokerError::ShuttingDown)) };
+        let apply = |command: Command| {
+            let offered = machine.offer(&command, now);
+            offered.unwrap_or_else(|| machine.apply(&Agreed::Topology(command), ME, now).settled())
         };
-        let apply = |command: &Command| {
-            machine.offer(command, now).unwrap_or_else(|| machine.apply(command, now))
-        };
-        let settled = apply(&command);
-        let mut next = settled.next;
+        let Settled { outcome, mut next } = apply(command);
         while let Some(command) = next.pop() {
-            next.extend(apply(&command).next);
+            next.extend(apply(command).next);
         }
-        Some(settled.outcome)
+        Some(outcome)
+    }
+
+    fn decide(&self, command: ClusterCommand, now: Timestamp, done: DecidedDone) {
+        let Some(machine) = self.machine() else {
+            return done(Err(NotDecided::NotAgreed(BrokerError::ShuttingDown)));
+        };
+        done(machine.apply(&Agreed::Cluster(command), ME, now).decided());
     }
 }

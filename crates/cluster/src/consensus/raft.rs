@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock, Weak, mpsc};
 use std::thread::{JoinHandle, ThreadId};
 
 use leveret_engine::view::AgreementView;
-use leveret_engine::{BrokerError, Command, Timestamp, Topology, TopologyConfig};
+use leveret_engine::{BrokerError, Command, Timestamp, TopologyConfig};
 use leveret_store::MetaStore;
 use openraft::{BasicNode, Raft, SnapshotPolicy};
 use parking_lot::Mutex;
@@ -23,7 +23,8 @@ use self::machine::{Machine, Shared};
 use self::network::Alone;
 use self::proposals::Proposals;
 use self::types::Config;
-use super::{Done, MetaConsensus, Proposed, StateMachine};
+use super::{AgreedState, DecidedDone, Done, MetaConsensus, Proposed, StateMachine};
+use crate::replication::ClusterCommand;
 
 /// The number of a node that is alone. In a cluster numbers are given by the log, never twice.
 const ME: u64 = 1;
@@ -53,8 +54,8 @@ pub enum OpenError {
 
 /// What was kept, opened.
 pub struct Opened {
-    /// The topology as it is now.
-    pub topology: Topology,
+    /// What was agreed on so far.
+    pub state: AgreedState,
     /// The agreement that changes it from now on.
     pub consensus: Arc<RaftConsensus>,
 }
@@ -91,7 +92,7 @@ impl RaftConsensus {
     /// [`OpenError`].
     pub fn open(opening: Opening) -> Result<Opened, OpenError> {
         let Opening { store, config, first, now, failed } = opening;
-        let shared = Arc::new(Shared::new(config));
+        let shared = Arc::new(Shared::new(config, ME, store.starts()));
         let proposals = Arc::new(Proposals::default());
         let (opened, when_opened) = mpsc::sync_channel(1);
         let agent = Agent { shared: Arc::clone(&shared), proposals: Arc::clone(&proposals) };
@@ -101,13 +102,12 @@ impl RaftConsensus {
             .name("leveret-meta".into())
             .spawn(run)
             .map_err(|error| OpenError::Thread(error.to_string()))?;
-        let topology =
-            when_opened.recv().unwrap_or_else(|_| Err(OpenError::Kept(PANICKED.into())))?;
+        let state = when_opened.recv().unwrap_or_else(|_| Err(OpenError::Kept(PANICKED.into())))?;
         let thread_id = thread.thread().id();
         let machine = OnceLock::new();
         let thread = Mutex::new(Some(thread));
         let consensus = Arc::new(Self { proposals, shared, machine, thread, thread_id });
-        Ok(Opened { topology, consensus })
+        Ok(Opened { state, consensus })
     }
 
     /// How far agreement is, for management.
@@ -118,6 +118,7 @@ impl RaftConsensus {
     /// Ends: what has been written is answered, what waits is refused. Blocks until the store is let go.
     pub fn shutdown(&self) {
         self.proposals.close();
+        self.shared.detach();
         let thread = self.thread.lock().take();
         // An answer may own the last reference to this value, and then this is that thread.
         if let Some(thread) = thread.filter(|_| std::thread::current().id() != self.thread_id) {
@@ -145,6 +146,10 @@ impl MetaConsensus for RaftConsensus {
             return Some(Err(BrokerError::ShuttingDown));
         };
         self.proposals.propose(&machine, command, now, done)
+    }
+
+    fn decide(&self, command: ClusterCommand, now: Timestamp, done: DecidedDone) {
+        self.proposals.decide(command, now, done);
     }
 }
 
@@ -184,7 +189,7 @@ impl Agent {
         &self,
         store: Arc<dyn MetaStore>,
         first: First,
-        opened: &mpsc::SyncSender<Result<Topology, OpenError>>,
+        opened: &mpsc::SyncSender<Result<AgreedState, OpenError>>,
         mut alarm: Alarm,
     ) {
         // One thread is enough: openraft waits for each write before it goes on.
@@ -195,9 +200,9 @@ impl Agent {
             Ok((runtime, raft))
         });
         let (runtime, raft) = match started {
-            Ok((runtime, (raft, topology))) => {
+            Ok((runtime, (raft, state))) => {
                 // The opener waits for this.
-                let _ = opened.send(Ok(topology));
+                let _ = opened.send(Ok(state));
                 (runtime, raft)
             }
             Err(error) => {
@@ -221,7 +226,7 @@ impl Agent {
         &self,
         store: Arc<dyn MetaStore>,
         first: First,
-    ) -> Result<(Raft<Config>, Topology), OpenError> {
+    ) -> Result<(Raft<Config>, AgreedState), OpenError> {
         let log = LogStore::new(Arc::clone(&store));
         let last = log.state().map_err(kept)?.last_log_id.map(|last| last.index);
         let machine = Machine::open(Arc::clone(&self.shared), store).map_err(kept)?;
@@ -236,13 +241,13 @@ impl Agent {
         raft.wait(None).current_leader(ME, "this node leads").await.map_err(kept)?;
         raft.wait(None).applied_index_at_least(last, "the log is read").await.map_err(kept)?;
         if self.shared.is_pristine() {
-            let outcomes = proposals::agree_at_once(&raft, first.commands, first.now);
+            let outcomes = proposals::agree_at_once(&raft, &self.shared, first.commands, first.now);
             for outcome in outcomes.await.map_err(OpenError::Kept)? {
                 outcome.map_err(OpenError::First)?;
             }
         }
-        let topology = self.shared.take_topology();
-        Ok((raft, topology.ok_or_else(|| kept("the topology is taken already"))?))
+        let state = self.shared.take_state();
+        Ok((raft, state.ok_or_else(|| kept("the topology is taken already"))?))
     }
 }
 

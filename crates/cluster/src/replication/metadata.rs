@@ -19,7 +19,7 @@ use super::bugs::Bugs;
 use super::ids::{Incarnation, NodeId, ReplicaId};
 use super::placement::Placement;
 use leveret_engine::command::Change;
-use leveret_engine::{QueueId, QueueMeta};
+use leveret_engine::{QueueId, QueueMeta, Topology};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -121,6 +121,27 @@ impl Metadata {
             C::DropReplica { queue, node } => self.drop_replica(*queue, *node, changes),
             C::PromoteStale { queue, node } => self.promote_stale(*queue, *node, changes),
         }
+    }
+
+    /// Applies an agreed command where the topology is at hand: with the first node that registers, the queues that were
+    /// there before there was a cluster get their records.
+    ///
+    /// # Errors
+    /// As [`Metadata::apply`].
+    pub fn decide(
+        &mut self,
+        command: &ClusterCommand,
+        topology: &Topology,
+        changes: &mut Changes,
+    ) -> Result<Reply, Refusal> {
+        let reply = self.apply(command, changes)?;
+        if let ClusterCommand::Register { node, .. } = command {
+            let vhosts = topology.vhosts();
+            let mut queues: Vec<_> = vhosts.flat_map(|vhost| vhost.queues()).collect();
+            queues.sort_by_key(|queue| queue.id);
+            queues.iter().for_each(|queue| self.queue_added(queue, *node, changes));
+        }
+        Ok(reply)
     }
 
     /// Follows what a command of the topology changed: a new queue gets its copies, one under another policy gets others,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use leveret_cluster::LocalConsensus;
+use leveret_cluster::replication::Metadata;
 use leveret_engine::auth::{HashAlgorithm, PasswordHash};
 use leveret_engine::command::{ApplyTo, PolicySpec, QueueDeclare};
 use leveret_engine::limits::TopologyLimits;
@@ -66,6 +67,8 @@ impl Bench {
             seed,
             connection_max: None,
             topology,
+            metadata: Metadata::default(),
+            membership: None,
             meta: Arc::new(LocalConsensus::default()),
             keeps_messages: true,
         };

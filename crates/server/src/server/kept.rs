@@ -3,13 +3,13 @@
 use super::start::StartError;
 use crate::config::{Config, Permissions};
 use crate::data_dir::DataDir;
-use leveret_cluster::{OpenError, Opening, RaftConsensus};
+use leveret_cluster::{AgreedState, OpenError, Opening, RaftConsensus};
 use leveret_engine::Command;
 use leveret_engine::auth::{HashAlgorithm, PasswordHash};
 use leveret_engine::command::PermissionSpec;
 use leveret_engine::limits::TopologyLimits;
 use leveret_engine::time::Timestamp;
-use leveret_engine::topology::{Topology, TopologyConfig, default_commands};
+use leveret_engine::topology::{TopologyConfig, default_commands};
 use leveret_store::{MetaStore, RocksMeta};
 use std::sync::Arc;
 use tracing::error;
@@ -37,7 +37,7 @@ pub(super) fn open(
     config: &Config,
     data_dir: &DataDir,
     now: Timestamp,
-) -> Result<(Topology, Agreement), StartError> {
+) -> Result<(AgreedState, Agreement), StartError> {
     let store = Arc::new(RocksMeta::open(&data_dir.path().join(FOLDER))?);
     let opened = RaftConsensus::open(Opening {
         config: topology_config(config, store.starts()),
@@ -50,7 +50,7 @@ pub(super) fn open(
         OpenError::First(reason) => StartError::Defaults(reason),
         other => StartError::Agreement(other),
     })?;
-    Ok((opened.topology, Agreement { consensus: opened.consensus, store }))
+    Ok((opened.state, Agreement { consensus: opened.consensus, store }))
 }
 
 fn topology_config(config: &Config, starts: u64) -> TopologyConfig {

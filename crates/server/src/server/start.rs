@@ -17,8 +17,7 @@ use crate::listener::{self, Bound, ListenError, address};
 use crate::process_view::{ProcessFacts, ProcessView};
 use crate::tls::{self, TlsError};
 use crate::{control, http, resources, storage, timers};
-use leveret_cluster::{OpenError, RaftConsensus};
-use leveret_engine::topology::Topology;
+use leveret_cluster::{AgreedState, OpenError, RaftConsensus};
 use leveret_engine::view::Registry;
 use leveret_engine::{BrokerError, Timestamp};
 use leveret_node::{Node, NodeConfig, RecoveryError};
@@ -87,12 +86,12 @@ impl Server {
         let data_dir = DataDir::take(&config.data_dir)?;
         let tls = config.wants_tls().then(|| tls::acceptor(&config.tls)).transpose()?;
         let clock = Arc::new(Clock::start());
-        let (topology, meta) = kept::open(&config, &data_dir, clock.now())?;
+        let (state, meta) = kept::open(&config, &data_dir, clock.now())?;
         // Before what others can reach: whoever finds a broker finds its socket as well.
         let control = control::listen(data_dir.path());
         let listeners = open(&config)?;
         let facts = facts(&config, &data_dir, &listeners);
-        let node = node(&config, topology, &meta, clock.now());
+        let node = node(&config, state, &meta, clock.now());
         let (storage, store) = messages::start(&data_dir, &node, &clock)?;
         let sources = Sources { messages: Arc::clone(&store), meta: Arc::clone(&meta.store) };
         let sockets = resources::sockets_max(resources::descriptor_limit());
@@ -214,13 +213,15 @@ fn facts(config: &Config, data_dir: &DataDir, listeners: &[Open]) -> ServerFacts
     }
 }
 
-fn node(config: &Config, topology: Topology, meta: &Agreement, now: Timestamp) -> Arc<Node> {
+fn node(config: &Config, state: AgreedState, meta: &Agreement, now: Timestamp) -> Arc<Node> {
     let config = NodeConfig {
         name: config.node_name.as_str().into(),
         connection: connection_config(config),
         seed: random(),
         connection_max: some(config.amqp.connection_max),
-        topology,
+        topology: state.topology,
+        metadata: state.metadata,
+        membership: None,
         meta: Arc::clone(&meta.consensus) as _,
         keeps_messages: true,
     };

@@ -1,4 +1,4 @@
-//! What version 1 has written is read for ever: its bytes lie in `fixtures`.
+//! What was once written is read for ever: the bytes lie in `fixtures`.
 
 use std::path::{Path, PathBuf};
 
@@ -8,9 +8,13 @@ use leveret_engine::command::{
     TopicPermissionSpec, UserLimit, UserSpec, VhostLimit, VhostSpec,
 };
 use leveret_engine::{ConnectionId, ParameterValue, QueueId, QueueKind};
-use leveret_engine::{Table, Value};
+use leveret_engine::{Table, Topology, TopologyConfig, Value};
 
 use super::*;
+use crate::replication::{
+    Alteration, Cfg, Changes, ClusterCommand, Epoch, Incarnation, NodeId, NodeRole, ReplicaId,
+    StoreMark, SyncMode,
+};
 
 fn value() -> ParameterValue {
     let list = vec![ParameterValue::Null, true.into(), (-5).into(), ParameterValue::Float(2.5)];
@@ -166,9 +170,83 @@ fn samples() -> Vec<Command> {
     [people(), records(), routes()].concat()
 }
 
+const AT: Timestamp = Timestamp(1_700_000_000_123);
+
+const ORIGIN: Origin = Origin { node: 3, start: 300, number: 1 << 40 };
+
+/// One change of nodes and copies of each kind, every field filled.
+fn decisions() -> Vec<ClusterCommand> {
+    use ClusterCommand as C;
+    let (node, incarnation, queue) = (NodeId(2), Incarnation(300), QueueId(70_000));
+    let (to, epoch) = (NodeId(3), Epoch(1 << 33));
+    vec![
+        C::AddNode {
+            name: "rabbit@b".into(),
+            addresses: vec!["b:25672".into(), "[::1]:1".into()],
+            role: NodeRole::Witness,
+        },
+        C::Register { node, store: StoreMark(1 << 100), durable: 9 },
+        C::NoteDurable { node, incarnation, durable: 10 },
+        C::Fence { node, incarnation, lease_over: true },
+        C::Unfence { node, incarnation },
+        C::Drain { node },
+        C::Replace { node },
+        C::Forget { node },
+        C::Alter(Alteration {
+            queue,
+            leader: to,
+            incarnation,
+            epoch,
+            cfg: Cfg(12),
+            node,
+            in_sync: true,
+            node_incarnation: Incarnation(301),
+            rid: ReplicaId(8),
+        }),
+        C::Transfer { queue, to, epoch, stopped: true },
+        C::SetSync { queue, mode: SyncMode::Natural },
+        C::AddReplica { queue, node },
+        C::DropReplica { queue, node },
+        C::PromoteStale { queue, node },
+    ]
+}
+
+/// Nodes, and a record of a queue.
+fn metadata() -> Metadata {
+    let mut metadata = Metadata::default();
+    let mut changes = Changes::default();
+    for (n, role) in [(1, NodeRole::Data), (2, NodeRole::Data), (3, NodeRole::Witness)] {
+        let (name, addresses) = (format!("n{n}").into(), vec![format!("h{n}:1").into()]);
+        let add = ClusterCommand::AddNode { name, addresses, role };
+        metadata.apply(&add, &mut changes).unwrap();
+        let (node, store) = (NodeId(n), StoreMark(u128::from(n) << 70));
+        let register = ClusterCommand::Register { node, store, durable: n };
+        metadata.apply(&register, &mut changes).unwrap();
+    }
+    let mut topology = Topology::new(TopologyConfig::default());
+    let spec = VhostSpec { name: "/".into(), ..VhostSpec::default() };
+    topology.apply(&Command::PutVhost(spec), AT).unwrap();
+    let declare = QueueDeclare {
+        vhost: "/".into(),
+        name: "q".into(),
+        server_named: false,
+        durable: true,
+        exclusive_owner: None,
+        auto_delete: false,
+        arguments: Table::new(),
+        user: "u".into(),
+        id: Some(QueueId(5)),
+    };
+    let applied = topology.apply(&Command::DeclareQueue(declare), AT).unwrap();
+    metadata.follow(&applied.changes, NodeId(2), &mut changes);
+    metadata
+}
+
 fn batch() -> Batch {
-    let stamped = |command| Stamped { at: Timestamp(1_700_000_000_123), command };
-    Batch::gather(&mut samples().into_iter().map(stamped), usize::MAX, usize::MAX).unwrap()
+    let commands = samples().into_iter().map(Agreed::Topology);
+    let changes = commands.chain(decisions().into_iter().map(Agreed::Cluster));
+    let mut stamped = changes.map(|change| Stamped { at: AT, change });
+    Batch::gather(ORIGIN, &mut stamped, usize::MAX, usize::MAX).unwrap()
 }
 
 fn members() -> Members {
@@ -195,15 +273,41 @@ fn golden(name: &str, now: &[u8]) -> Vec<u8> {
     then
 }
 
+/// What was written before there were clusters, and is written no more.
+fn old(name: &str) -> Vec<u8> {
+    std::fs::read(fixture(name)).unwrap()
+}
+
 #[test]
-fn entries_of_version_1_are_read() {
-    let commands = entry(PLACE, &Body::Commands(batch())).unwrap();
-    let (place, body) = read_entry(&golden("v1-commands.bin", &commands)).unwrap();
-    let Body::Commands(read) = body else { panic!("{body:?}") };
-    assert_eq!(place, PLACE);
-    assert_eq!(read.bytes, batch().bytes);
+fn entries_from_before_there_were_clusters_are_read() {
+    let (place, body) = read_entry(&old("v1-commands.bin")).unwrap();
+    let Body::Changes(read) = body else { panic!("{body:?}") };
+    assert_eq!((place, read.origin()), (PLACE, Origin::default()));
+    let stamped = |command| Stamped { at: AT, change: Agreed::Topology(command) };
+    let then: Vec<_> = samples().into_iter().map(stamped).collect();
     // NaN is not itself, its text is.
-    assert_eq!(format!("{:?}", read.commands()), format!("{:?}", batch().commands()));
+    assert_eq!(format!("{:?}", read.changes()), format!("{then:?}"));
+    // Whoever sends it to another node writes it as it is written now.
+    let again = entry(place, &Body::Changes(read.clone())).unwrap();
+    let (_, Body::Changes(again)) = read_entry(&again).unwrap() else { panic!("{again:?}") };
+    assert_eq!(format!("{again:?}"), format!("{read:?}"));
+}
+
+#[test]
+fn snapshots_from_before_there_were_clusters_are_read() {
+    let (state, applied) = read_snapshot(&old("v1-snapshot.bin")).unwrap();
+    assert_eq!(format!("{:?}", state.commands), format!("{:?}", samples()));
+    assert_eq!((state.metadata, applied), (Metadata::default(), Vec::new()));
+}
+
+#[test]
+fn entries_are_read_as_they_were_written() {
+    let changes = entry(PLACE, &Body::Changes(batch())).unwrap();
+    let (place, body) = read_entry(&golden("v1-changes.bin", &changes)).unwrap();
+    let Body::Changes(read) = body else { panic!("{body:?}") };
+    assert_eq!((place, read.origin()), (PLACE, ORIGIN));
+    assert_eq!(read.bytes(), batch().bytes());
+    assert_eq!(format!("{:?}", read.changes()), format!("{:?}", batch().changes()));
     let bytes = entry(PLACE, &Body::Members(members())).unwrap();
     let (place, body) = read_entry(&golden("v1-members.bin", &bytes)).unwrap();
     assert!(matches!(body, Body::Members(read) if read == members()));
@@ -213,11 +317,12 @@ fn entries_of_version_1_are_read() {
 }
 
 #[test]
-fn snapshots_and_votes_of_version_1_are_read() {
-    let mut read = Vec::new();
-    let bytes = golden("v1-snapshot.bin", &snapshot(&samples()).unwrap());
-    read_snapshot(&bytes, |command| read.push(command.clone())).unwrap();
-    assert_eq!(format!("{read:?}"), format!("{:?}", samples()));
+fn snapshots_and_votes_are_read_as_they_were_written() {
+    let state = State { commands: samples(), metadata: metadata() };
+    let bytes = golden("v2-snapshot.bin", &snapshot(&state, &[ORIGIN]).unwrap());
+    let (read, applied) = read_snapshot(&bytes).unwrap();
+    assert_eq!(format!("{:?}", read.commands), format!("{:?}", samples()));
+    assert_eq!((read.metadata, applied), (state.metadata, vec![ORIGIN]));
     let header = SnapshotHeader { last: Some(PLACE), members_at: None, members: members() };
     let bytes = golden("v1-header.bin", &value_bytes(&header));
     assert_eq!(read_value::<SnapshotHeader>(&bytes).unwrap(), header);
@@ -236,23 +341,22 @@ fn bytes_of_another_version_are_refused_by_number() {
     bytes[0] = 9;
     assert_eq!(read_entry(&bytes).unwrap_err(), BytesError::Version(9));
     assert_eq!(read_value::<Ballot>(&bytes).unwrap_err(), BytesError::Version(9));
-    assert_eq!(read_snapshot(&bytes, |_| {}).unwrap_err(), BytesError::Version(9));
+    assert_eq!(read_snapshot(&bytes).unwrap_err(), BytesError::Version(9));
 }
 
 #[test]
 fn bytes_that_were_cut_are_refused() {
-    let whole = entry(PLACE, &Body::Commands(batch())).unwrap();
-    let first = {
-        let one =
-            samples().into_iter().take(1).map(|command| Stamped { at: Timestamp(0), command });
-        let one = Batch::gather(&mut { one }, 1, usize::MAX).unwrap();
-        entry(PLACE, &Body::Commands(one)).unwrap().len()
+    let whole = entry(PLACE, &Body::Changes(batch())).unwrap();
+    let one = |n| {
+        let stamped = |command| Stamped { at: AT, change: Agreed::Topology(command) };
+        let mut few = samples().into_iter().take(n).map(stamped);
+        let few = Batch::gather(ORIGIN, &mut few, usize::MAX, usize::MAX).unwrap();
+        entry(PLACE, &Body::Changes(few)).unwrap().len()
     };
-    for len in 0..first - 1 {
-        let read = read_entry(&whole[..len]);
-        // An entry without commands is what is left when the cut is right before them.
-        let empty = matches!(&read, Ok((_, Body::Commands(batch))) if batch.commands().is_empty());
-        assert!(read.is_err() || empty, "{len}");
+    let (none, first) = (one(0), one(1));
+    // An entry without changes is what is left when the cut is right before them.
+    for len in (0..first - 1).filter(|len| *len != none) {
+        assert!(read_entry(&whole[..len]).is_err(), "{len}");
     }
     let mut longer = entry(PLACE, &Body::Blank).unwrap();
     longer.push(0);
@@ -260,11 +364,14 @@ fn bytes_that_were_cut_are_refused() {
 }
 
 #[test]
-fn a_group_has_no_more_commands_and_bytes_than_it_may() {
-    let stamped = |command| Stamped { at: Timestamp(0), command };
+fn a_group_has_no_more_changes_and_bytes_than_it_may() {
+    let stamped = |command| Stamped { at: Timestamp(0), change: Agreed::Topology(command) };
     let mut waiting = samples().into_iter().map(stamped);
     let all = waiting.len();
-    let three = Batch::gather(&mut waiting, 3, usize::MAX).unwrap();
-    let one = Batch::gather(&mut waiting, usize::MAX, 1).unwrap();
-    assert_eq!((three.commands().len(), one.commands().len(), waiting.len()), (3, 1, all - 4));
+    let three = Batch::gather(ORIGIN, &mut waiting, 3, usize::MAX).unwrap();
+    let one = Batch::gather(ORIGIN, &mut waiting, usize::MAX, ONE_MAX).unwrap();
+    assert_eq!((three.changes().len(), one.changes().len(), waiting.len()), (3, 1, all - 4));
 }
+
+/// More than an origin, and less than an origin and a change.
+const ONE_MAX: usize = 24;

@@ -12,13 +12,15 @@ use leveret_engine::view::AgreementView;
 use leveret_engine::{BrokerError, Command, Timestamp};
 use openraft::{BasicNode, LogId, Raft, RaftMetrics};
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use super::machine::Shared;
 use super::types::Config;
+use crate::consensus::agreed::{Agreed, Answer};
 use crate::consensus::bytes::{Batch, Stamped};
-use crate::consensus::{Done, Proposed, Settled, StateMachine};
+use crate::consensus::{DecidedDone, Done, NotDecided, Proposed, Settled, StateMachine};
+use crate::replication::ClusterCommand;
 
 /// Commands of one group, at most: applying them takes a millisecond or so, in which nobody else is
 /// answered.
@@ -47,7 +49,29 @@ struct Inner {
 
 struct Pending {
     stamped: Stamped,
-    done: Done,
+    waiter: Waiter,
+}
+
+/// Who is told what came of a change.
+enum Waiter {
+    Topology(Done),
+    Cluster(DecidedDone),
+}
+
+impl Waiter {
+    fn refuse(self, error: BrokerError) {
+        match self {
+            Self::Topology(done) => done(Err(error)),
+            Self::Cluster(done) => done(Err(NotDecided::NotAgreed(error))),
+        }
+    }
+}
+
+impl Pending {
+    fn new(command: Command, at: Timestamp, done: Done) -> Self {
+        let stamped = Stamped { at, change: Agreed::Topology(command) };
+        Self { stamped, waiter: Waiter::Topology(done) }
+    }
 }
 
 impl Proposals {
@@ -66,10 +90,16 @@ impl Proposals {
                 None
             }
             None => {
-                self.push(Pending { stamped: Stamped { at: now, command }, done });
+                self.push(Pending::new(command, now, done));
                 None
             }
         }
+    }
+
+    /// Has a change of nodes and copies agreed on.
+    pub(super) fn decide(&self, command: ClusterCommand, now: Timestamp, done: DecidedDone) {
+        let stamped = Stamped { at: now, change: Agreed::Cluster(command) };
+        self.push(Pending { stamped, waiter: Waiter::Cluster(done) });
     }
 
     fn push(&self, pending: Pending) {
@@ -86,7 +116,7 @@ impl Proposals {
                 return;
             }
         };
-        (pending.done)(Err(refused));
+        pending.waiter.refuse(refused);
     }
 
     /// Answers a proposal once what follows from it is agreed on, too.
@@ -108,7 +138,7 @@ impl Proposals {
                 let machine = machine.upgrade();
                 this.finish(machine.as_ref(), Settled { outcome, next }, now, done);
             });
-            self.push(Pending { stamped: Stamped { at: now, command }, done: then });
+            self.push(Pending::new(command, now, then));
             return;
         }
         done(outcome);
@@ -126,7 +156,7 @@ impl Proposals {
         // Refusing one may push another, which is refused at once.
         let waiting = std::mem::take(&mut self.inner.lock().waiting);
         for pending in waiting {
-            (pending.done)(Err(BrokerError::ShuttingDown));
+            pending.waiter.refuse(BrokerError::ShuttingDown);
         }
     }
 
@@ -205,29 +235,37 @@ impl Proposals {
         shared: &Shared,
         group: Vec<Pending>,
     ) -> Result<(), String> {
-        let split = |Pending { stamped, done }| (stamped.at, (stamped, done));
+        let split = |Pending { stamped, waiter }| (stamped.at, (stamped, waiter));
         let (times, pairs): (Vec<_>, Vec<_>) = group.into_iter().map(split).unzip();
-        let (stamps, dones): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
-        let mut waiting = times.into_iter().zip(dones);
+        let (stamps, waiters): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+        let mut waiting = times.into_iter().zip(waiters);
         let mut stamps = stamps.into_iter();
         while stamps.len() > 0 {
-            let batch = Batch::gather(&mut stamps, GROUP_COMMANDS_MAX, GROUP_BYTES_MAX);
+            let (origin, told) = shared.expect();
+            let batch = Batch::gather(origin, &mut stamps, GROUP_COMMANDS_MAX, GROUP_BYTES_MAX);
             let written = match batch {
-                Ok(batch) => write(raft, batch).await,
+                Ok(batch) => write(raft, batch, told).await,
                 Err(error) => Err(error.to_string()),
             };
-            let settled = match written {
-                Ok(settled) => settled,
+            let answers = match written {
+                Ok(answers) => answers,
                 Err(reason) => {
-                    waiting.for_each(|(_, done)| done(Err(BrokerError::ShuttingDown)));
+                    waiting.for_each(|(_, waiter)| waiter.refuse(BrokerError::ShuttingDown));
                     return Err(reason);
                 }
             };
             let machine = shared.machine();
-            for (settled, (at, done)) in settled.into_iter().zip(&mut waiting) {
-                self.finish(machine.as_ref(), settled, at, done);
+            for (answer, (at, waiter)) in answers.into_iter().zip(&mut waiting) {
+                match waiter {
+                    Waiter::Topology(done) => {
+                        self.finish(machine.as_ref(), answer.settled(), at, done);
+                    }
+                    Waiter::Cluster(done) => done(answer.decided()),
+                }
             }
         }
+        // The node is gone before what it has proposed was applied.
+        waiting.for_each(|(_, waiter)| waiter.refuse(BrokerError::ShuttingDown));
         Ok(())
     }
 }
@@ -235,16 +273,24 @@ impl Proposals {
 /// Agrees on commands before there are proposals, all or nothing.
 pub(super) async fn agree_at_once(
     raft: &Raft<Config>,
+    shared: &Shared,
     commands: Vec<Command>,
     at: Timestamp,
 ) -> Result<Vec<Proposed>, String> {
-    let mut stamps = commands.into_iter().map(|command| Stamped { at, command });
-    let batch = Batch::gather(&mut stamps, usize::MAX, usize::MAX);
-    let settled = write(raft, batch.map_err(|error| error.to_string())?).await?;
-    Ok(settled.into_iter().map(|settled| settled.outcome).collect())
+    let stamped = |command| Stamped { at, change: Agreed::Topology(command) };
+    let (origin, told) = shared.expect();
+    let batch =
+        Batch::gather(origin, &mut commands.into_iter().map(stamped), usize::MAX, usize::MAX);
+    let answers = write(raft, batch.map_err(|error| error.to_string())?, told).await?;
+    Ok(answers.into_iter().map(|answer| answer.settled().outcome).collect())
 }
 
-async fn write(raft: &Raft<Config>, batch: Batch) -> Result<Vec<Settled>, String> {
-    let written = raft.client_write(batch).await;
-    written.map(|written| written.data).map_err(|error| error.to_string())
+/// Agrees on a batch, and waits until it is applied here.
+async fn write(
+    raft: &Raft<Config>,
+    batch: Batch,
+    told: oneshot::Receiver<Vec<Answer>>,
+) -> Result<Vec<Answer>, String> {
+    raft.client_write(batch).await.map_err(|error| error.to_string())?;
+    told.await.map_err(|_| "what was agreed on is not applied".to_owned())
 }

@@ -3,7 +3,7 @@
 mod group;
 mod suite;
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
@@ -15,7 +15,9 @@ use leveret_engine::topology::default_commands;
 use leveret_store::{MemoryMeta, MetaError, MetaKey, MetaSnapshot};
 
 use super::*;
-use crate::consensus::Settled;
+use crate::consensus::{Agreed, Answer, Decided, NotDecided, Settled, State};
+use crate::replication::{NodeId, NodeRole, Refusal, Reply, StoreMark};
+use leveret_engine::Topology;
 
 /// More answers than any of these tests waits for.
 const ANSWERS: usize = 100_000;
@@ -32,6 +34,7 @@ struct Bench {
     appends: AtomicUsize,
     held: std::sync::Mutex<()>,
     fails: AtomicBool,
+    starts: AtomicU64,
 }
 
 impl Bench {
@@ -76,26 +79,33 @@ impl MetaStore for Bench {
         self.memory.snapshot()
     }
     fn starts(&self) -> u64 {
-        1
+        self.starts.fetch_add(1, Ordering::SeqCst) + 1
     }
 }
 
 /// A node as far as agreement knows it.
 struct Node {
-    topology: Mutex<Topology>,
+    state: Mutex<AgreedState>,
     panics: AtomicBool,
+}
+
+impl Node {
+    /// How its topology is.
+    fn with<R>(&self, look: impl FnOnce(&Topology) -> R) -> R {
+        look(&self.state.lock().topology)
+    }
 }
 
 impl StateMachine for Node {
     fn offer(&self, command: &Command, now: Timestamp) -> Option<Settled> {
-        self.topology.lock().offer(command, now).transpose().map(Settled::from)
+        self.state.lock().topology.offer(command, now).transpose().map(Settled::from)
     }
-    fn apply(&self, command: &Command, now: Timestamp) -> Settled {
+    fn apply(&self, agreed: &Agreed, from: NodeId, now: Timestamp) -> Answer {
         assert!(!self.panics.load(Ordering::SeqCst), "a defect");
-        self.topology.lock().apply_agreed(command, now).into()
+        self.state.lock().apply(agreed, from, now)
     }
-    fn snapshot(&self) -> Vec<Command> {
-        self.topology.lock().snapshot_commands()
+    fn snapshot(&self) -> State {
+        self.state.lock().snapshot()
     }
 }
 
@@ -120,7 +130,7 @@ fn try_open(store: &Arc<Bench>, first: Vec<Command>) -> Result<Running, OpenErro
         failed: Box::new(move |reason| drop(tell.send(reason))),
     })?;
     let panics = AtomicBool::new(false);
-    let node = Arc::new(Node { topology: Mutex::new(opened.topology), panics });
+    let node = Arc::new(Node { state: Mutex::new(opened.state), panics });
     let consensus = opened.consensus;
     let machine: Weak<dyn StateMachine> = Arc::downgrade(&node) as _;
     consensus.attach(machine);
@@ -148,8 +158,15 @@ impl Running {
         self.propose(command).recv_timeout(PATIENCE).unwrap().unwrap()
     }
 
+    /// Changes nodes and copies.
+    fn decide(&self, command: ClusterCommand) -> Decided {
+        let (tell, answer) = sync_channel(1);
+        self.consensus.decide(command, NOW, Box::new(move |decided| drop(tell.send(decided))));
+        answer.recv_timeout(PATIENCE).unwrap()
+    }
+
     fn commands(&self) -> Vec<Command> {
-        self.node.snapshot()
+        self.node.snapshot().commands
     }
 }
 
@@ -175,12 +192,12 @@ fn declare(name: &str) -> Command {
 fn a_new_node_begins_with_the_first_commands_and_only_once() {
     let store = Arc::new(Bench::default());
     let running = open(&store);
-    assert!(running.node.topology.lock().user("guest").is_some());
+    assert!(running.node.with(|t| t.user("guest").is_some()));
     running.does(Command::DeleteUser { name: "guest".into() });
     drop(running);
     let running = open(&store);
-    assert!(running.node.topology.lock().user("guest").is_none());
-    assert!(running.node.topology.lock().vhost("/").is_some());
+    assert!(running.node.with(|t| t.user("guest").is_none()));
+    assert!(running.node.with(|t| t.vhost("/").is_some()));
 }
 
 #[test]
@@ -228,7 +245,7 @@ fn proposals_that_come_during_a_write_share_the_next() {
     let answers: Vec<_> = (0..64).map(|n| running.propose(declare(&format!("q{n}")))).collect();
     // While the disk takes its time nobody is answered, and nobody sees a queue.
     assert!(answers.iter().all(|answer| answer.try_recv().is_err()));
-    assert_eq!(running.node.topology.lock().n_queues(), 0);
+    assert_eq!(running.node.with(Topology::n_queues), 0);
     drop(held);
     for answer in answers {
         answer.recv_timeout(PATIENCE).unwrap().unwrap();
@@ -289,9 +306,9 @@ fn who_unbinds_the_last_binding_is_answered_after_the_exchange_is_gone() {
     };
     running.does(Command::Bind(binding.clone()));
     assert_eq!(running.does(Command::Unbind(binding)), Outcome::Unbound { existed: true });
-    assert!(running.node.topology.lock().exchange("/", "x").is_none());
+    assert!(running.node.with(|t| t.exchange("/", "x").is_none()));
     drop(running);
-    assert!(open(&store).node.topology.lock().exchange("/", "x").is_none());
+    assert!(open(&store).node.with(|t| t.exchange("/", "x").is_none()));
 }
 
 #[test]
@@ -347,7 +364,7 @@ fn what_waits_when_it_ends_is_refused_and_what_was_written_is_kept() {
     let late = running.propose(declare("late")).recv_timeout(PATIENCE).unwrap();
     assert_eq!(late, Err(BrokerError::ShuttingDown));
     drop(running);
-    assert_eq!(open(&store).node.topology.lock().n_queues(), kept as u64);
+    assert_eq!(open(&store).node.with(Topology::n_queues), kept as u64);
 }
 
 #[test]
@@ -363,7 +380,7 @@ fn a_disk_that_fails_ends_it_and_nobody_is_told_that_it_was_done() {
     assert_eq!(late, Err(BrokerError::ShuttingDown));
     store.fails.store(false, Ordering::SeqCst);
     drop(running);
-    assert_eq!(open(&store).node.topology.lock().n_queues(), 0);
+    assert_eq!(open(&store).node.with(Topology::n_queues), 0);
 }
 
 #[test]
@@ -403,4 +420,25 @@ fn the_last_reference_may_be_dropped_by_an_answer() {
     // It ends by itself.
     assert!(failed.recv_timeout(PATIENCE).is_err(), "ended with a failure");
     drop(node);
+}
+
+#[test]
+fn nodes_and_copies_are_agreed_on_in_the_same_log() {
+    let store = Arc::new(Bench::default());
+    let running = open(&store);
+    running.does(declare("before"));
+    let (name, addresses): (Arc<str>, _) = ("rabbit@a".into(), vec!["a:25672".into()]);
+    let add = ClusterCommand::AddNode { name, addresses, role: NodeRole::Data };
+    assert_eq!(running.decide(add.clone()), Ok(Reply::Added(NodeId(1))));
+    let refused = running.decide(add);
+    assert!(matches!(refused, Err(NotDecided::Refused(Refusal::NameTaken(_)))), "{refused:?}");
+    let (node, mark) = (NodeId(1), StoreMark(7));
+    let registered = running.decide(ClusterCommand::Register { node, store: mark, durable: 0 });
+    assert!(matches!(registered, Ok(Reply::Registered(_))), "{registered:?}");
+    running.does(declare("after"));
+    // What was there before the cluster has a record, and so has what is declared in it.
+    let before = running.node.snapshot();
+    assert_eq!(before.metadata.queues().count(), 2);
+    drop(running);
+    assert_eq!(open(&store).node.snapshot(), before);
 }

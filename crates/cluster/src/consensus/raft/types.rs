@@ -8,14 +8,13 @@ use openraft::{
     SnapshotMeta, StoredMembership,
 };
 
-use crate::consensus::Settled;
 use crate::consensus::bytes::{self, Ballot, Batch, Body, BytesError, Members, Place};
 
 openraft::declare_raft_types!(
-    /// What is agreed on are batches of commands; what comes of one is told command by command.
+    /// What is agreed on are batches of changes; what comes of one is told where it is applied, not by openraft.
     pub(super) Config:
         D = Batch,
-        R = Vec<Settled>,
+        R = (),
         NodeId = u64,
         Node = BasicNode,
         Entry = Entry<Config>,
@@ -83,7 +82,7 @@ fn membership(members: Members) -> Membership<u64, BasicNode> {
 pub(super) fn entry_bytes(entry: &EntryOf) -> Result<Vec<u8>, Trouble> {
     let body = match &entry.payload {
         EntryPayload::Blank => Body::Blank,
-        EntryPayload::Normal(batch) => Body::Commands(batch.clone()),
+        EntryPayload::Normal(batch) => Body::Changes(batch.clone()),
         EntryPayload::Membership(membership) => Body::Members(members(membership)),
     };
     Ok(bytes::entry(place(&entry.log_id), &body)?)
@@ -93,7 +92,7 @@ pub(super) fn read_entry(bytes: &[u8]) -> Result<EntryOf, Trouble> {
     let (place, body) = bytes::read_entry(bytes)?;
     let payload = match body {
         Body::Blank => EntryPayload::Blank,
-        Body::Commands(batch) => EntryPayload::Normal(batch),
+        Body::Changes(batch) => EntryPayload::Normal(batch),
         Body::Members(members) => EntryPayload::Membership(membership(members)),
     };
     Ok(Entry { log_id: log_id(place), payload })

@@ -133,6 +133,8 @@ struct Group {
     router: Arc<Router>,
     stores: BTreeMap<u64, Arc<MemoryMeta>>,
     shared: BTreeMap<u64, Arc<Shared>>,
+    /// Counts the starts of all nodes.
+    starts: u64,
     random: StdRng,
 }
 
@@ -159,6 +161,7 @@ impl Group {
             router: Arc::new(router),
             stores: (1..=NODES).map(|node| (node, Arc::default())).collect(),
             shared: BTreeMap::new(),
+            starts: 1,
             random: StdRng::seed_from_u64(seed),
         };
         for node in 1..=NODES {
@@ -176,7 +179,8 @@ impl Group {
 
     async fn start(&mut self, node: u64) {
         let store = Arc::clone(&self.stores[&node]);
-        let shared = Arc::new(Shared::new(TopologyConfig::default()));
+        let shared = Arc::new(Shared::new(TopologyConfig::default(), node, self.starts));
+        self.starts += 1;
         let log = LogStore::new(Arc::clone(&store) as _);
         let machine = Machine::open(Arc::clone(&shared), store).unwrap();
         let ways = Ways { router: Arc::clone(&self.router), me: node };
@@ -193,7 +197,7 @@ impl Group {
             if raft.current_leader().await != Some(node) {
                 continue;
             }
-            let agreed = agree_at_once(&raft, commands.to_vec(), NOW);
+            let agreed = agree_at_once(&raft, &self.shared[&node], commands.to_vec(), NOW);
             if let Ok(Ok(outcomes)) = tokio::time::timeout(PATIENCE, agreed).await {
                 assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
                 return true;
@@ -242,7 +246,7 @@ impl Group {
             let raft = self.raft(node);
             raft.wait(Some(HEALED)).applied_index_at_least(last, "level").await.unwrap();
         }
-        (1..=NODES).map(|node| self.shared[&node].take_topology().unwrap()).collect()
+        (1..=NODES).map(|node| self.shared[&node].take_state().unwrap().topology).collect()
     }
 }
 

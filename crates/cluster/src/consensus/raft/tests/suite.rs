@@ -13,7 +13,7 @@ use crate::consensus::raft::types::{Config, StorageError};
 struct InMemory;
 
 fn both(store: Arc<dyn MetaStore>) -> (LogStore, Machine) {
-    let shared = Arc::new(Shared::new(TopologyConfig::default()));
+    let shared = Arc::new(Shared::new(TopologyConfig::default(), 1, 1));
     (LogStore::new(Arc::clone(&store)), Machine::open(shared, store).unwrap())
 }
 
