@@ -12,6 +12,7 @@
 //! - [`Replica`] is one copy of one queue on this node: the log of its ops, as leader or as mirror.
 //! - [`Lease`] and [`Controller`] tell who is alive: a node from its own side, and the node that leads the agreement
 //!   about all others.
+//! - [`stored`] has the bytes of what a disk keeps of a copy.
 //! - [`wire`] has the bytes of what nodes send each other.
 //!
 //! Everything takes `now` and inputs and gives effects. The rules that make it safe are named where they are kept, from
@@ -31,6 +32,7 @@ mod placement;
 mod replica;
 mod sessions;
 mod shared_bytes;
+pub mod stored;
 pub mod wire;
 
 pub use controller::{Controller, FENCE_AFTER_MS, HEARTBEAT_MS, REPLACE_AFTER_MS};

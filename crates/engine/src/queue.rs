@@ -30,6 +30,7 @@ mod log;
 mod marks;
 pub mod ops;
 pub mod paging;
+mod passive;
 mod pressure;
 mod publish;
 pub mod recovery;
@@ -94,6 +95,10 @@ pub struct Queue {
     /// When the queue was last in use, as `x-expires` counts it.
     last_used: Timestamp,
     may_deliver: bool,
+    /// Whether this copy leads; see `passive`.
+    leads: bool,
+    /// Whether the queue has other copies, so that its chunks may be on their way to one.
+    copied: bool,
 }
 
 /// A consumer of a queue, to be shown.
@@ -138,6 +143,8 @@ impl Queue {
             stream,
             last_used: now,
             may_deliver: true,
+            leads: true,
+            copied: false,
         }
     }
 
@@ -168,6 +175,9 @@ impl Queue {
     /// Changes what it is set to do. Limits hold at once; a TTL holds for what comes from now on.
     pub fn set_settings(&mut self, settings: QueueSettings, now: Timestamp, fx: &mut Effects) {
         self.settings = settings;
+        if !self.leads {
+            return;
+        }
         self.send_letters(fx);
         self.truncate(now, fx);
         self.drop_excess(fx);
@@ -281,6 +291,9 @@ impl Queue {
     /// Removes all that is ready and says how much that was. Unacknowledged messages stay.
     // rabbitmq: queue.purge
     pub fn purge(&mut self, fx: &mut Effects) -> u64 {
+        if !self.leads {
+            return 0;
+        }
         if self.settings.delays_for.is_some() {
             return self.cancel_all_delayed(fx);
         }
@@ -323,7 +336,7 @@ impl Queue {
     /// Allows or forbids that anything is handed to consumers or expires: a replica that does not
     /// lead, or is not sure that it does, must not.
     pub fn may_deliver(&mut self, may: bool, now: Timestamp, fx: &mut Effects) {
-        self.may_deliver = may;
+        self.may_deliver = may && self.leads;
         self.send_letters(fx);
         self.release_due(now, fx);
         self.expire(now, fx);

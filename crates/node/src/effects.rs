@@ -93,10 +93,15 @@ impl Node {
             let result = work(&mut queue, &mut scope.fx);
             if !scope.fx.ops.is_empty() {
                 let hold = !scope.fx.dead_letters.is_empty();
-                let held = self.journal.append(cell, &mut scope.fx.ops, hold);
+                let held = if cell.copy.is_here() {
+                    self.log_ops(cell, &mut queue, scope.now, &mut scope.fx)
+                } else {
+                    self.journal.append(cell, &mut scope.fx.ops, hold)
+                };
                 scope.holds += u32::from(held);
             }
-            (result, queue.next_deadline())
+            let deadline = queue.next_deadline();
+            (result, if cell.copy.is_here() { cell.copy.deadline(deadline) } else { deadline })
         };
         if !cell.leaving.load(Ordering::Relaxed) {
             self.timers.arm(cell.id, &cell.armed, deadline);

@@ -14,6 +14,8 @@
 //! was taken from one queue to be dead-lettered and the same message in its target are in one group:
 //! see [`Journal::append`].
 
+mod copies;
+mod held;
 mod loads;
 mod recovery;
 mod retire;
@@ -25,17 +27,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
 
-use leveret_engine::queue::ops::{LoggedOp, Op, Trace};
+use leveret_cluster::replication::Ticket;
+use leveret_engine::queue::ops::{LoggedOp, Op, OpIndex, Trace};
 use leveret_store::Slot;
 use parking_lot::{Condvar, Mutex};
 
 use crate::connections::Handle;
 use crate::queues::QueueCell;
+use held::Holding;
 use loads::Loads;
 use retire::Window;
 
+pub(crate) use copies::CopyWrite;
 pub use loads::Load;
+pub(crate) use recovery::take_stock;
 pub use recovery::{Recovered, RecoveryError};
+pub(crate) use retire::Written;
 pub use seal::Sealed;
 
 /// Bytes of an open group beyond which publishers rest until it has been sealed: a disk that is slower than its
@@ -58,6 +65,12 @@ pub(crate) struct Journal {
     /// Only the store's owner touches it, once per group.
     window: Mutex<Window>,
     pub(crate) loads: Loads,
+    /// Checkpoints that wait until what they say is committed.
+    holding: Holding,
+    /// Whether the store's owner is wanted for something else than a group.
+    wanted: AtomicBool,
+    /// Whether a group is wanted for the checkpoints in it.
+    checkpoints_wanted: AtomicBool,
     /// Bytes of memory to be freed with the next group.
     paging: AtomicUsize,
     /// Whether freeing memory does not keep up with publishers.
@@ -87,10 +100,17 @@ struct Open {
     waker: Option<Waker>,
 }
 
-/// The ops of one queue in the open group.
+/// What one queue has in the open group.
 struct Entry {
     cell: Arc<QueueCell>,
-    ops: Vec<LoggedOp>,
+    content: Content,
+}
+
+enum Content {
+    /// The ops of a queue that has no other copy.
+    Ops(Vec<LoggedOp>),
+    /// What a copy keeps: in which life of its place, up to which entry and under which ticket.
+    Copy { life: u64, writes: Vec<CopyWrite>, last: OpIndex, ticket: Ticket },
 }
 
 /// What a queue's cell remembers for the journal.
@@ -105,10 +125,20 @@ pub(crate) struct Place {
     retired: AtomicU64,
     /// Whether the queue was deleted: nothing of it is written any more.
     gone: AtomicBool,
+    /// The slot plus 1 of a copy that is on its way here.
+    incoming: AtomicU64,
+    /// How often the copy here was given up or replaced: what was written before does not count.
+    life: AtomicU64,
+    /// How often the copy here was given up: what waits to be written of it is not.
+    given_up: AtomicU64,
+    /// How often something was written that is in no entry of the log and that the next checkpoint makes superfluous, and
+    /// how often that was when the newest checkpoint was written.
+    notes: AtomicU64,
+    notes_retired: AtomicU64,
 }
 
 impl Place {
-    fn slot(&self) -> Option<Slot> {
+    pub(crate) fn slot(&self) -> Option<Slot> {
         self.slot.load(Ordering::Relaxed).checked_sub(1).map(Slot)
     }
 
@@ -118,6 +148,23 @@ impl Place {
 
     fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Relaxed)
+    }
+
+    fn life(&self) -> u64 {
+        self.life.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn notes(&self) -> u64 {
+        self.notes.load(Ordering::Relaxed)
+    }
+
+    fn count_note(&self) {
+        self.notes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The ops up to this one are in the newest checkpoint.
+    pub(crate) fn retired(&self) -> OpIndex {
+        OpIndex(self.retired.load(Ordering::Relaxed))
     }
 }
 
@@ -139,11 +186,11 @@ impl Journal {
         }
         let waker = {
             let mut open = self.open.lock();
-            let entry = open.entry(cell);
-            match open.entries.get_mut(entry) {
-                Some(entry) if entry.ops.is_empty() => std::mem::swap(&mut entry.ops, ops),
-                Some(entry) => entry.ops.append(ops),
-                None => {}
+            let entry = open.entry(cell, false);
+            match open.entries.get_mut(entry).map(|entry| &mut entry.content) {
+                Some(Content::Ops(known)) if known.is_empty() => std::mem::swap(known, ops),
+                Some(Content::Ops(known)) => known.append(ops),
+                Some(Content::Copy { .. }) | None => {}
             }
             open.bytes += bytes;
             open.holds += u32::from(hold);
@@ -170,6 +217,7 @@ impl Journal {
         let waker = {
             let mut open = self.open.lock();
             open.dropped.extend(cell.place.slot());
+            open.dropped.extend(cell.place.take_incoming());
             open.waker.take()
         };
         wake(waker);
@@ -200,14 +248,25 @@ impl Journal {
 }
 
 impl Open {
-    /// The queue's entry, made if there is none.
-    fn entry(&mut self, cell: &Arc<QueueCell>) -> usize {
+    /// The queue's entry, for its ops or for what a copy keeps; made if there is none.
+    fn entry(&mut self, cell: &Arc<QueueCell>, copy: bool) -> usize {
         let place = &cell.place;
         if place.group.load(Ordering::Relaxed) == self.number + 1 {
-            return place.entry.load(Ordering::Relaxed);
+            let at = place.entry.load(Ordering::Relaxed);
+            let known = self.entries.get(at).map(|entry| &entry.content);
+            if matches!(known, Some(Content::Copy { .. })) == copy {
+                return at;
+            }
         }
         let at = self.entries.len();
-        self.entries.push(Entry { cell: Arc::clone(cell), ops: Vec::new() });
+        let content = if copy {
+            let life = place.given_up.load(Ordering::Relaxed);
+            let (writes, last, ticket) = Default::default();
+            Content::Copy { life, writes, last, ticket }
+        } else {
+            Content::Ops(Vec::new())
+        };
+        self.entries.push(Entry { cell: Arc::clone(cell), content });
         place.group.store(self.number + 1, Ordering::Relaxed);
         place.entry.store(at, Ordering::Relaxed);
         at

@@ -37,6 +37,8 @@ mod remote;
 mod replicas;
 mod replies;
 mod session;
+#[cfg(test)]
+mod testing;
 mod timers;
 mod topology;
 mod views;
@@ -44,5 +46,6 @@ mod views;
 pub use journal::{Load, Recovered, RecoveryError, Sealed};
 pub use node::{Node, NodeConfig};
 pub use peers::Membership;
+pub use replicas::CopiesError;
 pub use session::Session;
 pub use views::Endpoints;

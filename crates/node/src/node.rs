@@ -23,6 +23,7 @@ use crate::letters::Letters;
 use crate::notices::Watched;
 use crate::peers::{Membership, Peers};
 use crate::queues::QueueTable;
+use crate::replicas::Replicas;
 use crate::replies::Replies;
 use crate::session::Session;
 use crate::timers::Timers;
@@ -62,6 +63,7 @@ pub struct Node {
     pub(crate) exchanges: ExchangeTable,
     pub(crate) journal: Journal,
     pub(crate) letters: Letters,
+    pub(crate) replicas: Replicas,
     pub(crate) watched: Watched,
     pub(crate) connections: ConnectionTable,
     pub(crate) admission: Admission,
@@ -112,6 +114,7 @@ impl Node {
             exchanges: ExchangeTable::default(),
             journal: Journal::default(),
             letters: Letters::default(),
+            replicas: Replicas::default(),
             watched: Watched::default(),
             connections: ConnectionTable::default(),
             admission: Admission::new(config.connection_max),
@@ -195,6 +198,7 @@ impl Node {
         cell.armed.store(u64::MAX, Ordering::Relaxed);
         let now = scope.now;
         self.with_queue(&cell, scope, |queue, fx| queue.tick(now, fx));
+        self.tick_copy(&cell, scope);
     }
 
     /// Raises or clears the resource alarm: publishers are blocked while there is a reason, such as `low on memory`.

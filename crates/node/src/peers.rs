@@ -120,8 +120,9 @@ impl Node {
     }
 
     /// A node is connected: frames reach it from now on.
-    pub fn peer_up(&self, node: NodeId, incarnation: Incarnation, _now: Timestamp) {
+    pub fn peer_up(&self, node: NodeId, incarnation: Incarnation, now: Timestamp) {
         self.peers.outbox.lock().up.insert(node, incarnation);
+        self.copies_reconnected(node, now);
     }
 
     /// The connection to a node has ended; frames that were sent may be lost.
@@ -132,7 +133,6 @@ impl Node {
     }
 
     /// Sends a frame, if the node is connected. It may be lost all the same.
-    #[cfg_attr(not(test), expect(dead_code, reason = "nothing is sent yet"))]
     pub(crate) fn send_frame(&self, to: NodeId, frame: Frame) {
         let waker = {
             let mut outbox = self.peers.outbox.lock();

@@ -10,6 +10,7 @@ use leveret_engine::{Effects, Queue, QueueId, QueueKind, QueueMeta, Timestamp};
 use parking_lot::{Mutex, RwLock};
 
 use crate::journal::Place;
+use crate::replicas::CopyPlace;
 
 /// One live queue. Its lock is taken once per batch, and no other queue's lock while it is held.
 pub(crate) struct QueueCell {
@@ -23,6 +24,8 @@ pub(crate) struct QueueCell {
     pub(crate) keep: Option<Keep>,
     /// Where the journal has it.
     pub(crate) place: Place,
+    /// Its copy on this node, if other nodes have copies as well.
+    pub(crate) copy: CopyPlace,
 }
 
 impl QueueCell {
@@ -43,6 +46,7 @@ impl QueueCell {
             leaving: AtomicBool::new(false),
             keep,
             place: Place::default(),
+            copy: CopyPlace::default(),
         }
     }
 }

@@ -100,6 +100,9 @@ impl Shared {
         loop {
             // Before the look: what comes after it is not missed.
             let ending = self.ending.load(Ordering::Acquire);
+            if let Err(failed) = self.node.serve_copies(&*self.store, self.clock.now()) {
+                give_up(&failed);
+            }
             let group = self.node.seal(&waker, &mut || self.store.allocate_slot());
             match group {
                 Ok(Some(group)) => self.commit(group).unwrap_or_else(|failed| give_up(&failed)),
@@ -192,7 +195,7 @@ fn waker() -> Waker {
 /// Ends the process: what was not confirmed yet must not be, and a disk that failed once is not tried again, since the
 /// system may have dropped what it could not write.
 #[expect(clippy::exit, reason = "nothing that still runs may act on what is not on disk")]
-fn give_up(failed: &StoreError) -> ! {
+fn give_up(failed: &dyn std::error::Error) -> ! {
     error!(
         %failed,
         "the message store failed, so this broker ends: nothing that was confirmed is lost. Look at the disk, \

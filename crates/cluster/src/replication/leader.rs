@@ -347,8 +347,16 @@ impl Replica {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let Role::Leader(leader) = &self.role else { return None };
+        if !self.is_active() {
+            return None;
+        }
         let late = leader.peers.iter().filter(|peer| !peer.is_level_with(&self.log, self.commit));
-        let resend = late.flat_map(|peer| [peer.resend_at(), peer.progress_at.plus(ISR_LAG_MS)]);
+        // A mirror that is not in sync, or about to be taken out, is only sent things again.
+        let evict = |peer: &Peer| {
+            let due = peer.progress_at.plus(ISR_LAG_MS);
+            (leader.pending.is_none() && self.counts(peer.node)).then_some(due)
+        };
+        let resend = late.flat_map(|peer| [Some(peer.resend_at()), evict(peer)]).flatten();
         let pending = leader.pending.map(|pending| pending.sent_at.plus(RESEND_AFTER_MS));
         resend.chain(pending).min()
     }

@@ -144,6 +144,12 @@ impl Replica {
         self.sessions.committed()
     }
 
+    /// The last publish of a session that is in the log, and the last that is committed; 0 if there is none. Of a leader.
+    #[must_use]
+    pub fn known_of(&self, session: SessionId) -> (u64, u64) {
+        self.sessions.known(session)
+    }
+
     /// Takes what is agreed on of the queue. `registered` is the start of this node that is agreed on: rule R1, a process
     /// that is not the registered one acts on nothing.
     pub fn learn(

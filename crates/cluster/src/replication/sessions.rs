@@ -49,6 +49,12 @@ impl Sessions {
         self.0.iter().map(|(session, known)| (*session, known.committed)).collect()
     }
 
+    /// The last publish of a session that is in the log, and the last that is committed; 0 if there is none.
+    pub(super) fn known(&self, session: SessionId) -> (u64, u64) {
+        let known = self.0.get(&session).copied().unwrap_or_default();
+        (known.logged, known.committed)
+    }
+
     pub(super) fn admit(&self, origin: Origin) -> Result<Admitted, Gap> {
         let known = self.0.get(&origin.session).copied().unwrap_or_default();
         let expected = known.logged + 1;

@@ -107,10 +107,12 @@ impl Queue {
     pub(super) fn checkpoint_of(&mut self, wanted: impl Fn(u8, &Slot) -> bool) -> Checkpoint {
         let disk = self.disk.get_or_insert_default();
         disk.checkpoints += 1;
+        let may_grow = !self.copied;
         let mut checkpoint = Checkpoint { number: disk.checkpoints, ..Checkpoint::default() };
         for level in &mut self.levels {
             let priority = level.priority;
-            level.file(checkpoint.number, |slot| wanted(priority, slot), &mut checkpoint.chunks);
+            let wanted = |slot: &Slot| wanted(priority, slot);
+            level.file(checkpoint.number, may_grow, wanted, &mut checkpoint.chunks);
             level.take_dropped(&mut checkpoint.dropped);
         }
         let firsts: Vec<_> = checkpoint.chunks.iter().map(|chunk| chunk.first).collect();

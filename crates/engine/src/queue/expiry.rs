@@ -49,6 +49,9 @@ impl Queue {
 
     /// Does what is due: expired messages leave, an unused queue asks to be deleted.
     pub fn tick(&mut self, now: Timestamp, fx: &mut Effects) {
+        if !self.leads {
+            return;
+        }
         self.truncate(now, fx);
         self.release_due(now, fx);
         self.expire(now, fx);
@@ -60,6 +63,9 @@ impl Queue {
     /// When [`Self::tick`] has something to do next, as far as is known now.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
+        if !self.leads {
+            return None;
+        }
         if self.is_stream() {
             return self.truncation_due();
         }

@@ -8,7 +8,7 @@ impl Queue {
     /// Drops from the head what is too much: the oldest message of the highest priority first.
     // rabbitmq: maxlength, drop-head
     pub(super) fn drop_excess(&mut self, fx: &mut Effects) {
-        if self.settings.overflow != Overflow::DropHead {
+        if self.settings.overflow != Overflow::DropHead || !self.leads {
             return;
         }
         let max_n = self.settings.max_length.unwrap_or(u64::MAX);

@@ -1,6 +1,6 @@
 //! How a queue emits and applies ops, and what waits until its ops are visible or durable.
 
-use super::effects::Settled;
+use super::effects::{Outcome, Settled};
 use super::level::Level;
 use super::ops::{DropReason, Keep, Log, LoggedOp, Op, OpIndex, Shown, Trace};
 use super::{Effects, Queue, positions};
@@ -65,6 +65,28 @@ impl LogState {
             return fx.settled.extend(answers);
         }
         self.until_durable.extend(answers.map(|answer| (op, answer)));
+    }
+
+    /// When messages may be delivered from now on.
+    pub(super) fn set_shown(&mut self, shown: Shown) {
+        self.shown = shown;
+    }
+
+    /// Tells whoever still waits no.
+    pub(super) fn refuse_all(&mut self, fx: &mut Effects) {
+        let waiting = self.until_visible.drain(..).chain(self.until_durable.drain(..));
+        let refused = waiting.map(|(_, settled)| Settled { outcome: Outcome::Rejected, ..settled });
+        fx.settled.extend(refused);
+    }
+
+    /// Notes what an op publishes that is not to be seen yet.
+    fn hide(&mut self, index: OpIndex, op: &Op) {
+        if let Op::Publish { first, block, .. } = op
+            && self.shown == Shown::WhenVisible
+        {
+            let end = first.index() + u64::from(block.len());
+            self.hidden.push_back((index, first.level(), end));
+        }
     }
 
     /// Gives every answer that waits.
@@ -144,12 +166,7 @@ impl Queue {
         };
         let index = log.next;
         log.next = OpIndex(index.0 + 1);
-        if let Op::Publish { first, block, .. } = &op
-            && log.shown == Shown::WhenVisible
-        {
-            let end = first.index() + u64::from(block.len());
-            log.hidden.push_back((index, first.level(), end));
-        }
+        log.hide(index, &op);
         let (_, trace) = self.carry_out(index, op.clone());
         fx.ops.push(LoggedOp { index, op, trace });
     }
@@ -160,9 +177,20 @@ impl Queue {
     }
 
     /// Applies an op that another copy of this queue emitted: for mirrors. Changes what the queue
-    /// holds and its counters, and nothing else.
+    /// holds and its counters, and nothing else. What it publishes is hidden until it is visible.
     pub fn apply(&mut self, index: OpIndex, op: Op) {
+        if let Some(log) = &mut self.log {
+            log.next = log.next.max(OpIndex(index.0 + 1));
+            log.hide(index, &op);
+        }
         self.carry_out(index, op);
+    }
+
+    /// The ops up to this number are taken: by what stands in the log of a replicated queue and is none of its own.
+    pub fn skip_op(&mut self, index: OpIndex) {
+        if let Some(log) = &mut self.log {
+            log.next = log.next.max(OpIndex(index.0 + 1));
+        }
     }
 
     /// Lets the next message of a priority have this position: for a queue that is made again from

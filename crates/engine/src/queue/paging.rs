@@ -222,8 +222,11 @@ impl Queue {
         let here = data.is_some_and(|data| self.levels[at].come_back(first, data).is_ok());
         if here {
             self.count_again(at, &range, before);
-        } else {
+        } else if self.leads {
             self.lose(at, range.clone(), fx);
+        }
+        if !self.leads {
+            return here;
         }
         self.discard_waiting(at, &range, fx);
         self.send_letters(fx);

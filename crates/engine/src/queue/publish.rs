@@ -13,6 +13,10 @@ use std::sync::Arc;
 impl Queue {
     /// Takes a batch. What can be handed to a consumer at once never counts as ready.
     pub fn publish(&mut self, incoming: Incoming, now: Timestamp, fx: &mut Effects) {
+        if !self.leads {
+            let all = 0..incoming.block.len();
+            return fx.settled.extend(answers(&incoming.confirms, all, Outcome::Rejected));
+        }
         if self.seen.is_some() {
             let Incoming { block, confirms } = incoming;
             return self.publish_unseen(&block, &confirms, now, fx);

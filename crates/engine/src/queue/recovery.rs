@@ -99,6 +99,11 @@ impl Recovery {
         }
     }
 
+    /// Takes in that a number is taken, by an op or by something that is none.
+    pub fn saw(&mut self, index: OpIndex) {
+        self.last = self.last.max(index);
+    }
+
     /// Takes in an op of a record.
     pub fn replay(&mut self, index: OpIndex, op: Op) {
         self.last = self.last.max(index);
@@ -125,6 +130,12 @@ impl Recovery {
                 }
             }
         }
+    }
+
+    /// The last op that the checkpoint includes.
+    #[must_use]
+    pub fn included(&self) -> OpIndex {
+        self.included
     }
 
     /// The number that the queue's next op has to have.

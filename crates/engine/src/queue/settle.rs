@@ -55,6 +55,9 @@ impl Queue {
     /// so what is given back together comes again in its order. Parts of a range that are not
     /// out are ignored.
     pub fn settle(&mut self, settles: &[Settle], now: Timestamp, fx: &mut Effects) {
+        if !self.leads {
+            return;
+        }
         if self.is_stream() {
             return self.settle_read(settles, fx);
         }

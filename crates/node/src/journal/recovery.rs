@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use foldhash::HashMap;
+use leveret_cluster::replication::Ticket;
+use leveret_cluster::replication::stored::{FoundCopy, Head, Kept, read_kept};
 use leveret_engine::queue::checkpoint::{ChunkId, ChunkMeta};
 use leveret_engine::queue::ops::OpIndex;
 use leveret_engine::queue::ops::encode::decode_ops;
@@ -10,28 +12,60 @@ use leveret_engine::queue::recovery::Recovery;
 use leveret_engine::{QueueId, Seq, Timestamp};
 use leveret_store::{ChunkIndex, ChunkKey, Gcn, MessageStore, Slot, StoreError};
 
-use super::seal::ENTRY_HEAD;
+use super::CopyWrite;
+use super::copies::is_note;
+use super::retire::Ops;
+use super::seal::{COPY, ENTRY_HEAD};
 use crate::effects::Scope;
 use crate::node::Node;
 use crate::queues::{QueueCell, kept};
+use crate::replicas::ops_of;
 
 /// What stands before a queue's state in its checkpoint: a version and the queue.
 const HEAD: usize = 9;
 const VERSION: u8 = 1;
+/// The queue has other copies: what its log needs comes before its state.
+const VERSION_COPY: u8 = 2;
+/// A copy that is on its way here; after a crash it is sent again.
+const VERSION_INCOMING: u8 = 3;
 
 /// The start of a checkpoint: whose it is.
 pub(super) fn head(queue: QueueId) -> Vec<u8> {
+    head_of(VERSION, queue)
+}
+
+/// The start of the checkpoint of a copy.
+pub(super) fn copy_head(queue: QueueId, copy: &Head) -> Vec<u8> {
+    let mut head = head_of(VERSION_COPY, queue);
+    copy.write(&mut head);
+    head
+}
+
+/// All there is of the checkpoint of a copy that is on its way.
+pub(super) fn incoming_head() -> Vec<u8> {
+    head_of(VERSION_INCOMING, QueueId(0))
+}
+
+fn head_of(version: u8, queue: QueueId) -> Vec<u8> {
     let mut head = Vec::with_capacity(HEAD);
-    head.push(VERSION);
+    head.push(version);
     head.extend_from_slice(&queue.0.to_le_bytes());
     head
 }
 
-fn read_head(bytes: &[u8]) -> Option<(QueueId, &[u8])> {
+/// Whose a checkpoint is, its copy if there are others, and the state.
+fn read_head(bytes: &[u8]) -> Option<(QueueId, Option<Head>, &[u8])> {
     let (head, state) = bytes.split_first_chunk::<HEAD>()?;
     let (version, id) = head.split_first()?;
-    let id = u64::from_le_bytes(*id.first_chunk()?);
-    (*version == VERSION).then_some((QueueId(id), state))
+    let id = QueueId(u64::from_le_bytes(*id.first_chunk()?));
+    match *version {
+        VERSION => Some((id, None, state)),
+        VERSION_COPY => {
+            let (copy, state) = Head::read(state).ok()?;
+            Some((id, Some(copy), state))
+        }
+        _ => None,
+    }
 }
 
 /// What a recovery found.
@@ -66,10 +100,127 @@ pub enum RecoveryError {
     },
 }
 
-/// A queue on its way back.
-struct Returning {
-    cell: Arc<QueueCell>,
+/// A queue as the store has it.
+pub(crate) struct FoundQueue {
+    pub(crate) cell: Arc<QueueCell>,
     recovery: Recovery,
+    copy: Option<FoundCopy>,
+    /// The op at which its copy began.
+    began: OpIndex,
+}
+
+/// A copy as the store has it, and the op up to which its queue has been made again.
+pub(crate) type CopyUpto = Option<(FoundCopy, OpIndex)>;
+
+impl FoundQueue {
+    /// What makes the queue again. Of a copy only what is known to be committed is in that, what its checkpoint includes; if
+    /// this node is `alone`, all of its log.
+    pub(crate) fn finish(mut self, alone: bool) -> (Recovery, CopyUpto) {
+        let Some(copy) = self.copy.take() else { return (self.recovery, None) };
+        if alone {
+            self.replay_log(&copy, OpIndex(u64::MAX));
+            return (self.recovery, None);
+        }
+        let applied = self.recovery.included().max(copy.base().index).max(self.began);
+        self.replay_log(&copy, applied);
+        (self.recovery, Some((copy, applied)))
+    }
+
+    fn replay_log(&mut self, copy: &FoundCopy, upto: OpIndex) {
+        for (index, entry) in copy.entries().take_while(|(index, _)| *index <= upto) {
+            self.recovery.saw(index);
+            for (index, op) in ops_of(entry) {
+                self.recovery.replay(index, op);
+            }
+        }
+    }
+
+    fn take(&mut self, kept: Kept) {
+        match kept {
+            Kept::Begins { life, base } if self.copy.is_none() => {
+                self.began = base.index;
+                self.copy = Some(FoundCopy::beginning(life, base));
+            }
+            Kept::Ends => {
+                if let Some(copy) = self.copy.take() {
+                    self.replay_log(&copy, OpIndex(u64::MAX));
+                }
+            }
+            kept => {
+                if let Some(copy) = &mut self.copy {
+                    copy.take(kept);
+                }
+            }
+        }
+    }
+
+    /// Takes in an entry of a record; says up to which op it goes.
+    fn replay(&mut self, bytes: &[u8]) -> Result<OpIndex, String> {
+        let mut last = OpIndex::default();
+        let Some(kept) = bytes.strip_prefix(&[COPY]) else {
+            for op in decode_ops(bytes) {
+                let (index, op) = op.map_err(|error| error.to_string())?;
+                last = index;
+                self.recovery.replay(index, op);
+            }
+            return Ok(last);
+        };
+        for kept in read_kept(kept).map_err(|error| error.to_string())? {
+            if let Kept::Append { first, entries } = &kept {
+                last = last.max(OpIndex(first.0 + entries.len() as u64 - 1));
+            }
+            if is_note(&kept) {
+                self.cell.place.count_note();
+            }
+            self.take(kept);
+        }
+        Ok(last)
+    }
+}
+
+/// The queues that a store has.
+#[derive(Default)]
+pub(crate) struct Stock {
+    pub(crate) queues: HashMap<Slot, FoundQueue>,
+    /// Slots of queues that are not there any more.
+    dropped: Vec<Slot>,
+    unreadable: Vec<String>,
+}
+
+/// Reads what a store has of the queues that `find` knows. Each record is told, with what it has of them.
+pub(crate) fn take_stock(
+    store: &dyn MessageStore,
+    find: &dyn Fn(Slot, QueueId) -> Option<Arc<QueueCell>>,
+    each_record: &mut dyn FnMut(Gcn, u64, Vec<Ops>),
+) -> Result<Stock, RecoveryError> {
+    let mut stock = Stock::default();
+    store.checkpoints(&mut |slot, bytes| {
+        let found =
+            read_head(bytes).and_then(|(id, copy, state)| Some((find(slot, id)?, copy, state)));
+        let Some((cell, copy, state)) = found else { return stock.dropped.push(slot) };
+        let mut recovery = Recovery::default();
+        if !state.is_empty()
+            && let Err(error) = recovery.checkpoint(state)
+        {
+            stock.unreadable.push(format!("the checkpoint of slot {slot}: {error}"));
+        }
+        let copy = copy.map(FoundCopy::with_head);
+        stock.queues.insert(slot, FoundQueue { cell, recovery, copy, began: OpIndex(0) });
+    })?;
+    for (slot, one) in &mut stock.queues {
+        store.chunk_indexes(*slot, &mut |key, index| {
+            let (id, meta) = chunk(key, index);
+            one.recovery.chunk(id, &meta);
+        })?;
+    }
+    let mut failed = None;
+    store.records(&mut |gcn, record| match replay_record(record, &mut stock.queues) {
+        Ok(queues) => each_record(gcn, record.len() as u64, queues),
+        Err(what) => {
+            failed.get_or_insert(RecoveryError::Record { gcn, what });
+        }
+    })?;
+    failed.map_or(Ok(stock), Err)
 }
 
 impl Node {
@@ -83,99 +234,67 @@ impl Node {
         store: &dyn MessageStore,
         now: Timestamp,
     ) -> Result<Recovered, RecoveryError> {
+        let find = |slot, id| {
+            let cell = self.queues.get(id).filter(|cell| cell.keep.is_some())?;
+            cell.place.set_slot(slot);
+            Some(cell)
+        };
         let mut report = Recovered::default();
-        let mut returning = self.returning(store, &mut report)?;
-        for (slot, one) in &mut returning {
-            store.chunk_indexes(*slot, &mut |key, index| {
-                let (id, meta) = chunk(key, index);
-                one.recovery.chunk(id, &meta);
-            })?;
-        }
-        self.replay_records(store, &mut returning, &mut report)?;
-        report.queues = returning.len();
+        let stock = take_stock(store, &find, &mut |gcn, bytes, queues| {
+            report.records += 1;
+            self.journal.window.lock().add(gcn, bytes, queues);
+        })?;
+        report.unreadable = stock.unreadable;
+        report.forgotten = stock.dropped.len();
+        self.journal.drop_slots(stock.dropped);
+        report.queues = stock.queues.len();
         let mut scope = Scope::new(now);
-        for Returning { cell, recovery } in returning.into_values() {
-            let log = kept(cell.keep, recovery.next_op());
-            report.messages += self.with_queue(&cell, &mut scope, |queue, fx| {
-                queue.recover(recovery, log, now, fx);
-                queue.counts().ready
-            });
+        for found in stock.queues.into_values() {
+            report.messages += self.come_back(found, &mut scope);
         }
         // Only now: what has expired may be dead-lettered into any of the others.
         self.finish(&mut scope);
+        self.learn_all(now);
         Ok(report)
     }
 
-    /// The slots whose queues are still there, with their checkpoints. The others are to be dropped.
-    fn returning(
-        &self,
-        store: &dyn MessageStore,
-        report: &mut Recovered,
-    ) -> Result<HashMap<Slot, Returning>, StoreError> {
-        let mut returning = HashMap::default();
-        let mut dropped = Vec::new();
-        store.checkpoints(&mut |slot, bytes| {
-            let found = read_head(bytes).map(|(id, state)| (self.queues.get(id), state));
-            let Some((Some(cell), state)) = found.filter(|(cell, _)| is_kept(cell.as_ref())) else {
-                dropped.push(slot);
-                return;
-            };
-            cell.place.set_slot(slot);
-            let mut recovery = Recovery::default();
-            if !state.is_empty()
-                && let Err(error) = recovery.checkpoint(state)
-            {
-                report.unreadable.push(format!("the checkpoint of slot {slot}: {error}"));
-            }
-            returning.insert(slot, Returning { cell, recovery });
-        })?;
-        report.forgotten = dropped.len();
-        self.journal.drop_slots(dropped);
-        Ok(returning)
-    }
-
-    fn replay_records(
-        &self,
-        store: &dyn MessageStore,
-        returning: &mut HashMap<Slot, Returning>,
-        report: &mut Recovered,
-    ) -> Result<(), RecoveryError> {
-        let mut failed = None;
-        store.records(&mut |gcn, record| {
-            report.records += 1;
-            let queues = match replay_record(record, returning) {
-                Ok(queues) => queues,
-                Err(what) => {
-                    failed.get_or_insert(RecoveryError::Record { gcn, what });
-                    return;
-                }
-            };
-            self.journal.window.lock().add(gcn, record.len() as u64, &queues);
-        })?;
-        failed.map_or(Ok(()), Err)
+    /// Makes a queue again; says how many messages are in it.
+    fn come_back(&self, found: FoundQueue, scope: &mut Scope<'_>) -> u64 {
+        let (cell, now) = (Arc::clone(&found.cell), scope.now);
+        let was_copy = found.copy.is_some();
+        let (recovery, copy) = found.finish(self.membership().is_none());
+        if let Some(copy) = copy {
+            return self.copy_found(&cell, recovery, copy, scope);
+        }
+        let log = kept(cell.keep, recovery.next_op());
+        if was_copy {
+            let end = (OpIndex(recovery.next_op().0 - 1), Ticket::default());
+            self.journal.keep(&cell, vec![CopyWrite::Kept(Kept::Ends)], end, false);
+        }
+        self.with_queue(&cell, scope, |queue, fx| {
+            queue.recover(recovery, log, now, fx);
+            queue.counts().ready
+        })
     }
 }
 
-/// Replays the ops of a record; says which queues it holds and the last of their ops.
+/// Replays what a record has of each queue; says what that is.
 fn replay_record(
     mut record: &[u8],
-    returning: &mut HashMap<Slot, Returning>,
-) -> Result<Vec<(Arc<QueueCell>, OpIndex)>, String> {
-    let mut queues = Vec::new();
+    queues: &mut HashMap<Slot, FoundQueue>,
+) -> Result<Vec<Ops>, String> {
+    let mut all = Vec::new();
     while !record.is_empty() {
         let (slot, ops, rest) = split_entry(record).ok_or("an entry is cut short")?;
         record = rest;
         // The queue was deleted since.
-        let Some(Returning { cell, recovery }) = returning.get_mut(&slot) else { continue };
-        let mut last = OpIndex::default();
-        for op in decode_ops(ops) {
-            let (index, op) = op.map_err(|error| format!("slot {slot}: {error}"))?;
-            last = index;
-            recovery.replay(index, op);
-        }
-        queues.push((Arc::clone(cell), last));
+        let Some(found) = queues.get_mut(&slot) else { continue };
+        let last = found.replay(ops).map_err(|error| format!("slot {slot}: {error}"))?;
+        let place = &found.cell.place;
+        let (life, notes) = (place.life(), place.notes());
+        all.push(Ops { cell: Arc::clone(&found.cell), life, last, notes });
     }
-    Ok(queues)
+    Ok(all)
 }
 
 /// The first entry of a record: slot, ops, and what comes after.
@@ -185,10 +304,6 @@ fn split_entry(record: &[u8]) -> Option<(Slot, &[u8], &[u8])> {
     let len = u32::from_le_bytes(*head.last_chunk()?) as usize;
     let (ops, rest) = rest.split_at_checked(len)?;
     Some((Slot(slot), ops, rest))
-}
-
-fn is_kept(cell: Option<&Arc<QueueCell>>) -> bool {
-    cell.is_some_and(|cell| cell.keep.is_some())
 }
 
 /// A descriptor as the engine sees it.

@@ -13,7 +13,6 @@ use leveret_engine::queue::ops::OpIndex;
 use leveret_store::{Batch, ChunkIndex, ChunkKey, ChunkPut, Gcn, Slot, StoreError};
 
 use super::Journal;
-use super::recovery::head;
 use crate::node::Node;
 use crate::queues::QueueCell;
 
@@ -45,8 +44,30 @@ impl Default for Window {
 struct Record {
     gcn: Gcn,
     bytes: u64,
-    /// The queues with ops in it, and the last of these.
-    queues: Box<[(Arc<QueueCell>, OpIndex)]>,
+    /// The queues with ops in it.
+    queues: Box<[Ops]>,
+}
+
+/// The ops of a queue in a record.
+#[derive(Clone)]
+pub(crate) struct Ops {
+    pub(super) cell: Arc<QueueCell>,
+    /// Which life of the queue's place they belong to.
+    pub(super) life: u64,
+    /// The last one.
+    pub(super) last: OpIndex,
+    /// What was written until then that is no op.
+    pub(super) notes: u64,
+}
+
+impl Ops {
+    /// Whether nothing needs them any more.
+    fn is_retired(&self) -> bool {
+        let place = &self.cell.place;
+        place.is_gone()
+            || place.life() != self.life
+            || (place.retired() >= self.last && place.has_retired_notes(self.notes))
+    }
 }
 
 impl Record {
@@ -62,24 +83,25 @@ impl Record {
 
     fn all(&self, holds: impl Fn(&Queue, OpIndex) -> bool) -> bool {
         let mut queues = self.queues.iter();
-        queues.all(|(cell, op)| cell.place.has_retired(*op) || holds(&cell.queue.lock(), *op))
+        queues.all(|ops| ops.is_retired() || holds(&ops.cell.queue.lock(), ops.last))
     }
 }
 
 /// A checkpoint that is in a batch.
-pub(super) struct Written {
+pub(crate) struct Written {
     pub(super) cell: Arc<QueueCell>,
     pub(super) number: u64,
 }
 
 impl Window {
-    pub(super) fn add(&mut self, gcn: Gcn, bytes: u64, queues: &[(Arc<QueueCell>, OpIndex)]) {
+    pub(super) fn add(&mut self, gcn: Gcn, bytes: u64, queues: impl IntoIterator<Item = Ops>) {
         self.bytes += bytes;
-        self.records.push_back(Record { gcn, bytes, queues: queues.into() });
+        let queues = queues.into_iter().collect();
+        self.records.push_back(Record { gcn, bytes, queues });
     }
 
     /// What is to be checkpointed so that the oldest records can go: queues and the last of their ops there.
-    fn oldest(&mut self) -> Vec<(Arc<QueueCell>, OpIndex)> {
+    fn oldest(&mut self) -> Vec<Ops> {
         let step = self.limit / STEP;
         let full = self.bytes > self.limit;
         if !full && self.bytes < self.looked_at + step {
@@ -109,7 +131,7 @@ impl Window {
     fn retire(&mut self) -> Option<Gcn> {
         let mut upto = None;
         while let Some(record) = self.records.front()
-            && record.queues.iter().all(|(cell, op)| cell.place.has_retired(*op))
+            && record.queues.iter().all(Ops::is_retired)
         {
             upto = Some(record.gcn);
             self.bytes -= record.bytes;
@@ -121,18 +143,12 @@ impl Window {
 }
 
 /// The queues of some records, oldest first, and the last of their ops there.
-fn last_ops<'a>(records: impl Iterator<Item = &'a Record>) -> Vec<(Arc<QueueCell>, OpIndex)> {
-    let mut last: HashMap<QueueId, (Arc<QueueCell>, OpIndex)> = HashMap::default();
-    for (cell, op) in records.flat_map(|record| &record.queues) {
-        last.insert(cell.id, (Arc::clone(cell), *op));
+fn last_ops<'a>(records: impl Iterator<Item = &'a Record>) -> Vec<Ops> {
+    let mut last: HashMap<QueueId, Ops> = HashMap::default();
+    for ops in records.flat_map(|record| &record.queues) {
+        last.insert(ops.cell.id, ops.clone());
     }
     last.into_values().collect()
-}
-
-impl super::Place {
-    fn has_retired(&self, op: OpIndex) -> bool {
-        self.is_gone() || self.retired.load(Ordering::Relaxed) >= op.0
-    }
 }
 
 impl Node {
@@ -172,18 +188,20 @@ impl Node {
     ) -> Result<Vec<Written>, StoreError> {
         let journal = &self.journal;
         let mut written = Vec::new();
+        journal.checkpoints_wanted.store(false, Ordering::Release);
+        self.release_held(batch, &mut written);
         self.page_out(batch, &mut written, slot)?;
         if journal.sweep.swap(false, Ordering::Relaxed) {
             self.remove_garbage(batch, &mut written);
         }
+        self.take_snapshots(batch, &mut written);
         let mut window = journal.window.lock();
-        for (cell, upto) in window.oldest() {
-            if cell.place.has_retired(upto) {
+        for ops in window.oldest() {
+            if ops.is_retired() {
                 continue;
             }
-            let Some(own) = cell.place.slot() else { continue };
-            let checkpoint = cell.queue.lock().checkpoint(upto);
-            written.push(put(batch, own, &cell, checkpoint));
+            let (upto, cell) = (ops.last, &ops.cell);
+            self.checkpoint(batch, &mut written, cell, |queue| Some(queue.checkpoint(upto)));
         }
         batch.retire_upto = window.retire();
         Ok(written)
@@ -192,13 +210,9 @@ impl Node {
     /// Removes the chunks that queues do not need any more, although nothing else is written of them.
     fn remove_garbage(&self, batch: &mut Batch, written: &mut Vec<Written>) {
         for cell in self.queues.all() {
-            let Some(own) = cell.place.slot() else { continue };
-            let mut queue = cell.queue.lock();
-            if queue.garbage() > 0 {
-                let checkpoint = queue.checkpoint(OpIndex(0));
-                drop(queue);
-                written.push(put(batch, own, &cell, checkpoint));
-            }
+            self.checkpoint(batch, written, &cell, |queue| {
+                (queue.garbage() > 0).then(|| queue.checkpoint(OpIndex(0)))
+            });
         }
     }
 
@@ -223,21 +237,17 @@ impl Node {
             if wanted == 0 || memory < PAGED_MIN {
                 break;
             }
-            let own = match cell.place.slot() {
-                Some(own) => own,
-                None => {
-                    let own = slot()?;
-                    cell.place.set_slot(own);
-                    own
-                }
-            };
-            let paged = cell.queue.lock().page_out(wanted);
-            let freed = paged.freed + paged.leaving;
+            if cell.place.slot().is_none() {
+                cell.place.set_slot(slot()?);
+            }
+            let mut freed = 0;
+            self.checkpoint(batch, written, &cell, |queue| {
+                let paged = queue.page_out(wanted);
+                freed = paged.freed + paged.leaving;
+                paged.checkpoint
+            });
             wanted = wanted.saturating_sub(freed);
             self.journal.freed.fetch_add(freed, Ordering::Relaxed);
-            if let Some(checkpoint) = paged.checkpoint {
-                written.push(put(batch, own, &cell, checkpoint));
-            }
         }
         Ok(())
     }
@@ -253,8 +263,14 @@ const SWEEP_LOOKS: usize = 50;
 /// Queues smaller than this are not worth a chunk.
 const PAGED_MIN: usize = 256 * 1024;
 
-fn put(batch: &mut Batch, slot: Slot, cell: &Arc<QueueCell>, checkpoint: Checkpoint) -> Written {
-    let mut state = head(cell.id);
+/// Adds a checkpoint to a batch, with `state` before what it says.
+pub(super) fn put(
+    batch: &mut Batch,
+    slot: Slot,
+    cell: &Arc<QueueCell>,
+    mut state: Vec<u8>,
+    checkpoint: Checkpoint,
+) -> Written {
     state.extend_from_slice(&checkpoint.state);
     batch.checkpoints.push((slot, state));
     batch.chunks.extend(checkpoint.chunks.into_iter().map(|chunk| ChunkPut {
@@ -272,8 +288,7 @@ fn put(batch: &mut Batch, slot: Slot, cell: &Arc<QueueCell>, checkpoint: Checkpo
         data: chunk.data,
     }));
     batch.dropped_chunks.extend(checkpoint.dropped.into_iter().map(|id| chunk_key(slot, id)));
-    let retired = &cell.place.retired;
-    retired.fetch_max(checkpoint.retires.0, Ordering::Relaxed);
+    cell.place.note_retired(checkpoint.retires);
     Written { cell: Arc::clone(cell), number: checkpoint.number }
 }
 
@@ -299,7 +314,10 @@ impl Journal {
 
     /// Whether a group is wanted although no queue has anything to write.
     pub(super) fn wants_group(&self) -> bool {
-        self.paging.load(Ordering::Relaxed) > 0 || self.sweep.load(Ordering::Relaxed)
+        self.paging.load(Ordering::Relaxed) > 0
+            || self.sweep.load(Ordering::Relaxed)
+            || self.is_wanted()
+            || self.checkpoints_wanted.load(Ordering::Acquire)
     }
 
     /// What this group is to free; the groups behind it free the rest.

@@ -45,16 +45,20 @@ impl LevelDisk {
 
 impl Level {
     /// Files the wanted slots that are in no chunk yet. Small ones that are neighbours become one,
-    /// and a small chunk before them is written again together with them.
+    /// and a small chunk before them is written again together with them, if it `may_grow`.
     pub(in crate::queue) fn file(
         &mut self,
         checkpoint: u64,
+        may_grow: bool,
         wanted: impl Fn(&Slot) -> bool,
         chunks: &mut Vec<StoredChunk>,
     ) {
         let wanted = |slot: &Slot| slot.can_be_filed() && wanted(slot);
         let Some(first) = self.slots.iter().position(wanted) else { return };
         let again = first.checked_sub(1).filter(|at| {
+            if !may_grow {
+                return false;
+            }
             let before = &self.slots[*at];
             let stored = before.stored_gcn().is_some() && before.block.is_some();
             stored && before.is_small() && before.goes_with(&self.slots[first])
@@ -141,6 +145,11 @@ impl Level {
     pub(in crate::queue) fn first_unfiled(&self) -> Option<&Slot> {
         let only_ops = |slot: &&Slot| slot.filed.is_none() && slot.is_live();
         self.slots.iter().filter(only_ops).find(|slot| slot.kind != Kind::Transient)
+    }
+
+    /// The op that published the oldest record that is live, or an earlier one.
+    pub(in crate::queue) fn oldest_op(&self) -> Option<u64> {
+        self.slots.iter().find(|slot| slot.is_live()).map(|slot| slot.first_op)
     }
 
     /// The first op that may have put something here that only the ops have, seen at the first slots alone; 0 if they do

@@ -57,6 +57,15 @@ impl Level {
         self.mark_done(range);
     }
 
+    /// All that is live and not held is ready again, wherever it was; what was not to be seen yet still is not, unless
+    /// something behind it is. Says how much that is.
+    pub(in crate::queue) fn all_back(&mut self, redelivered: bool) -> Amount {
+        let visible = self.visible;
+        let amount = self.restored(self.next, redelivered);
+        self.visible = visible;
+        amount
+    }
+
     /// All is here: what is live is ready, and the next record gets the position `next`, or a later
     /// one if there is something. What is held is not ready. Says how much is.
     pub(in crate::queue) fn restored(&mut self, next: u64, redelivered: bool) -> Amount {

@@ -59,6 +59,17 @@ pub fn encode_ops(ops: &[LoggedOp], out: &mut Vec<u8>) {
     }
 }
 
+/// Appends the bytes of one op with all that it says, transient messages too: what copies of the queue tell each other.
+/// [`decode_ops`] reads them.
+pub fn encode_op(logged: &LoggedOp, out: &mut Vec<u8>) {
+    out.push(VERSION);
+    let mut writer = Writer { out, before: 0, over: Over::default() };
+    match &logged.op {
+        Op::Publish { first, at, block } => writer.publish_whole(logged.index, *first, *at, block),
+        _ => writer.op(&LoggedOp { trace: Trace::Chunk, ..logged.clone() }),
+    }
+}
+
 /// What need not be written of some ops.
 #[derive(Debug, Default)]
 struct Over {
@@ -211,6 +222,18 @@ impl Writer<'_> {
             block.write_run(span, run, self.out);
             rest = after;
         }
+    }
+
+    fn publish_whole(&mut self, index: OpIndex, first: Seq, at: Timestamp, block: &Block) {
+        self.head(PUBLISH, index);
+        self.out.push(first.level());
+        put_varint(self.out, first.index());
+        put_varint(self.out, at.0);
+        let mut parts = Vec::new();
+        for at in (0..block.len()).filter(|at| !block.is_hole(*at)) {
+            push_part(&mut parts, at..at + 1);
+        }
+        block.write_run(0..block.len(), &parts, self.out);
     }
 
     /// The part of a range of which the disk has to hear.

@@ -92,7 +92,9 @@ impl Segments {
 impl Queue {
     /// Forgets what is too much or too old.
     pub(in crate::queue) fn truncate(&mut self, now: Timestamp, fx: &mut Effects) {
-        let (Some(segments), Some(settings)) = (&self.stream, &self.settings.stream) else {
+        let (Some(segments), Some(settings), true) =
+            (&self.stream, &self.settings.stream, self.leads)
+        else {
             return;
         };
         let (first, _) = self.offsets();
