@@ -13,7 +13,6 @@ use std::sync::Arc;
 
 pub use origin::{Death, first_death};
 pub use republish::Republished;
-pub(crate) use republish::cc_keys;
 
 /// Messages of one queue that are to be published to its dead-letter exchange.
 #[derive(Clone, Debug)]

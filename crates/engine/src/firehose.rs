@@ -7,7 +7,6 @@ use leveret_codec::{
 };
 
 use crate::block::Block;
-use crate::dead_letter::cc_keys;
 use crate::record::{NewRecord, Record};
 
 /// The exchange that the copies are published to. What is in it already is not copied again.
@@ -100,11 +99,7 @@ fn write_headers(table: &mut TableWriter<'_>, record: &Record<'_>, seen: &Sighti
     if let Event::Published(queues) = seen.event {
         table.array("routed_queues", |array| write_strings(array, queues.iter().copied()));
     }
-    table.array("routing_keys", |array| {
-        write_strings(array, [record.routing_key()]);
-        write_strings(array, cc_keys(record));
-        write_strings(array, record.hidden_keys());
-    });
+    table.array("routing_keys", |array| write_strings(array, record.routing_keys()));
     table.string("user", seen.user);
     table.string("vhost", seen.vhost);
 }

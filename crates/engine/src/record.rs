@@ -10,6 +10,8 @@
 //!
 //! In a stream, where nothing expires, `expires` is the time of arrival.
 
+mod keys;
+
 use crate::time::Timestamp;
 use bytes::Bytes;
 

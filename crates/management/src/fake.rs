@@ -288,19 +288,7 @@ impl Propose for Fake {
     fn redrive(&self, wanted: Redrive) -> Option<u64> {
         let mut redrives = self.redrives.lock().unwrap();
         let id = redrives.len() as u64 + 1;
-        redrives.push(RedriveView {
-            id,
-            wanted,
-            state: RedriveState::Running,
-            started: self.now(),
-            ended: None,
-            total: 0,
-            looked: 0,
-            passed: 0,
-            moved: Default::default(),
-            failed: 0,
-            failures: Vec::new(),
-        });
+        redrives.push(RedriveView::begun(id, wanted, self.now()));
         Some(id)
     }
 

@@ -157,7 +157,7 @@ impl DeadLetter {
         table.string("exchange", exchange);
         table.array("routing-keys", |array| {
             array.string(record.routing_key());
-            cc_keys(record).for_each(|key| array.string(key));
+            record.cc_keys().for_each(|key| array.string(key));
         });
     }
 
@@ -191,10 +191,7 @@ impl Republished<'_> {
     pub fn routing_keys(&self) -> SmallVec<[&[u8]; 4]> {
         match &self.routing_key {
             Some(key) => SmallVec::from_iter([key.as_bytes()]),
-            None => std::iter::once(self.record.routing_key())
-                .chain(cc_keys(&self.record))
-                .chain(self.record.hidden_keys())
-                .collect(),
+            None => self.record.routing_keys(),
         }
     }
 
@@ -280,16 +277,6 @@ pub(super) fn tables(array: ArrayView<'_>) -> impl Iterator<Item = TableView<'_>
 
 pub(super) fn text<'a>(table: TableView<'a>, key: &str) -> Option<&'a [u8]> {
     table.get(key).and_then(ValueView::as_bytes)
-}
-
-/// The keys of the CC header that still take part in routing.
-pub(crate) fn cc_keys<'a>(record: &Record<'a>) -> impl Iterator<Item = &'a [u8]> {
-    let headers = Properties::new(record.properties()).headers().filter(|_| !record.cc_spent());
-    let keys = match headers.and_then(|headers| headers.get("CC")) {
-        Some(ValueView::Array(keys)) => keys,
-        _ => ArrayView::default(),
-    };
-    keys.iter().map_while(Result::ok).filter_map(ValueView::as_bytes)
 }
 
 /// Appends a short string; names and keys are never longer than 255 bytes.

@@ -5,7 +5,6 @@
 
 mod header;
 
-use super::kept;
 use crate::block::Block;
 use crate::ids::{QueueId, Seq};
 use crate::record::{NewRecord, Record};
@@ -55,7 +54,7 @@ impl Due {
     /// The keys it is routed by: its own, then those of the CC and BCC headers.
     #[must_use]
     pub fn routing_keys(&self) -> SmallVec<[&[u8]; 4]> {
-        kept::routing_keys(self.record())
+        self.record().routing_keys()
     }
 
     /// The record to be published now: its `x-delay` header is negative, so that whoever receives it

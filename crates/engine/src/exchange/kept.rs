@@ -3,7 +3,6 @@
 use crate::block::Block;
 use crate::record::Record;
 use crate::time::Timestamp;
-use leveret_codec::{ArrayView, Properties, ValueView};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -42,7 +41,7 @@ impl Kept {
     /// The keys it is routed by: its own, then those of the CC and BCC headers.
     #[must_use]
     pub fn routing_keys(&self) -> SmallVec<[&[u8]; 4]> {
-        routing_keys(self.record())
+        self.record().routing_keys()
     }
 
     /// When it expires if it reaches its queue now: a message's time to live begins there.
@@ -61,15 +60,4 @@ impl Kept {
         }
         block
     }
-}
-
-/// The keys a message is routed by: its own, then those of the CC and BCC headers.
-pub(super) fn routing_keys(record: Record<'_>) -> SmallVec<[&[u8]; 4]> {
-    let headers = Properties::new(record.properties()).headers();
-    let cc = match headers.filter(|_| !record.cc_spent()).and_then(|table| table.get("CC")) {
-        Some(ValueView::Array(keys)) => keys,
-        _ => ArrayView::default(),
-    };
-    let cc = cc.iter().map_while(Result::ok).filter_map(ValueView::as_bytes);
-    std::iter::once(record.routing_key()).chain(cc).chain(record.hidden_keys()).collect()
 }

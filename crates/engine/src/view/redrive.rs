@@ -87,6 +87,26 @@ pub struct RedriveView {
     pub failures: Vec<RedriveFailure>,
 }
 
+impl RedriveView {
+    /// One that has just begun.
+    #[must_use]
+    pub fn begun(id: u64, wanted: Redrive, started: Timestamp) -> Self {
+        Self {
+            id,
+            wanted,
+            state: RedriveState::Running,
+            started,
+            ended: None,
+            total: 0,
+            looked: 0,
+            passed: 0,
+            moved: BTreeMap::new(),
+            failed: 0,
+            failures: Vec::new(),
+        }
+    }
+}
+
 /// A message that goes into a queue as it is, past every exchange.
 #[derive(Clone, Debug)]
 pub struct PutMessage {

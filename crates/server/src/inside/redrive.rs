@@ -96,19 +96,7 @@ impl Redrives {
 
 impl Job {
     fn new(id: u64, wanted: Redrive, started: Timestamp) -> Self {
-        let view = RedriveView {
-            id,
-            wanted,
-            state: RedriveState::Running,
-            started,
-            ended: None,
-            total: 0,
-            looked: 0,
-            passed: 0,
-            moved: Default::default(),
-            failed: 0,
-            failures: Vec::new(),
-        };
+        let view = RedriveView::begun(id, wanted, started);
         Self { id, view: Mutex::new(view), cancelled: AtomicBool::new(false) }
     }
 
