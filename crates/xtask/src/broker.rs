@@ -53,10 +53,18 @@ impl Broker {
             checkout.root(),
             &["build", "--workspace", "--bin", "leveret"],
         ))?;
+        Self::start_program(&checkout.dev_program("leveret"), scratch)
+    }
+
+    /// Starts a `leveret` that is built under `scratch`.
+    ///
+    /// # Errors
+    /// When it ends by itself, or does not listen within `START_LIMIT`.
+    pub(crate) fn start_program(program: &Path, scratch: &Path) -> anyhow::Result<Self> {
         let [amqp, management, prometheus] = free_ports()?;
         let log = scratch.join("broker.log");
         let file = File::create(&log)?;
-        let child = process::command(checkout.dev_program("leveret"))
+        let child = process::command(program)
             .arg("serve")
             .arg("--data-dir")
             .arg(scratch.join("data"))
@@ -85,6 +93,11 @@ impl Broker {
     /// Where it listens.
     pub(crate) fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Tells whether it is still running: a test that ended it has failed, whatever it printed.
@@ -127,9 +140,24 @@ impl Drop for Broker {
 
 /// Loopback addresses that nothing listens on. They are let go before the broker takes them, so
 /// another program could come first; the broker then ends and says so.
-fn free_ports() -> anyhow::Result<[SocketAddr; 3]> {
+pub(crate) fn free_ports() -> anyhow::Result<[SocketAddr; 3]> {
     let held = [bind_any()?, bind_any()?, bind_any()?];
     Ok([held[0].local_addr()?, held[1].local_addr()?, held[2].local_addr()?])
+}
+
+/// Waits until somebody accepts connections at `address`.
+///
+/// # Errors
+/// When nobody does within `START_LIMIT`.
+pub(crate) fn wait_until_accepting(address: SocketAddr) -> anyhow::Result<()> {
+    let end = Instant::now() + START_LIMIT;
+    while TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
+        if Instant::now() >= end {
+            bail!("nobody listens on {address} after {} s", START_LIMIT.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
 }
 
 fn bind_any() -> anyhow::Result<TcpListener> {

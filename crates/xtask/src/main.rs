@@ -7,6 +7,7 @@
     reason = "development commands wait for processes and measure how long they take"
 )]
 
+mod bench;
 mod broker;
 mod checkout;
 mod differential;
@@ -59,6 +60,8 @@ enum Command {
     Interop(interop::Options),
     /// Compare every answered frame with what RabbitMQ answered.
     Differential(differential::Options),
+    /// Measure the release binary beside its ceilings and print the table of figures.
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -96,5 +99,6 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Fuzz(options) => fuzz::run(&checkout, &options),
         Command::Interop(options) => interop::run(&checkout, &options),
         Command::Differential(options) => differential::run(&checkout, &options),
+        Command::Bench(options) => bench::run(&checkout, &options),
     }
 }
