@@ -1,6 +1,7 @@
 //! The command line: what there is to type, and what `--help` says.
 
 use crate::config::{ConfigError, Flags, load};
+use crate::config_commands::ConfigCommand;
 use crate::ctl::CtlArgs;
 use crate::data_commands::{BackupArgs, DataArgs, RestoreArgs};
 use crate::migrate::MigrateArgs;
@@ -26,6 +27,12 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run a broker until it is told to stop.
     Serve(Serve),
+    /// Look at a configuration before a broker starts with it.
+    Config {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
     Perf(PerfArgs),
     /// Read the messages in a data directory, verify every checksum and say what is in it.
     ///

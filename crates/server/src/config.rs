@@ -6,11 +6,13 @@
 mod environment;
 pub mod load;
 mod rabbitmq;
+pub(crate) mod reference;
 pub mod values;
 
 #[cfg(test)]
 mod tests;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,7 +22,7 @@ pub use values::{ByteSize, MemoryWatermark, Secret};
 
 /// The whole configuration. In the environment a key is `LEVERET_` and its path in capitals with
 /// `_` between the parts: `amqp.listen` is `LEVERET_AMQP_LISTEN`, lists are separated by commas.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The directory that holds everything the broker keeps. Default `./data`. One process at a
@@ -59,7 +61,7 @@ pub struct Config {
 }
 
 /// AMQP listeners and what connections may do.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Amqp {
     /// Where plain AMQP is accepted. Default `["0.0.0.0:5672"]`. `[::]:5672` takes IPv6 and IPv4;
@@ -104,7 +106,7 @@ pub struct Amqp {
 }
 
 /// Certificates of the TLS listeners. They are read once, at the start.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tls {
     /// PEM file with the server's certificate and its chain. No default.
@@ -124,7 +126,7 @@ pub struct Tls {
 }
 
 /// Whether the certificates of clients are looked at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verify {
     /// Clients need no certificate, and one that they send is ignored.
@@ -135,7 +137,7 @@ pub enum Verify {
 }
 
 /// Which part of a client certificate names the user.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CertLoginFrom {
     /// The whole subject, such as `CN=client,O=Example`.
@@ -146,7 +148,7 @@ pub enum CertLoginFrom {
 }
 
 /// The management HTTP API.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Management {
     /// Where the API is served. Default `["0.0.0.0:15672"]`; an empty list turns it off.
@@ -164,7 +166,7 @@ pub struct Management {
 }
 
 /// The Prometheus endpoint.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Prometheus {
     /// Where `/metrics` is served, without a password. Default `["0.0.0.0:15692"]`; an empty list
@@ -179,7 +181,7 @@ pub struct Prometheus {
 }
 
 /// The log. It goes to standard error.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
     /// `error`, `warn`, `info` (default), `debug`, `trace`, or a filter by module such as
@@ -190,7 +192,7 @@ pub struct Log {
 }
 
 /// How a log line looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
     /// One readable line.
@@ -201,7 +203,7 @@ pub enum LogFormat {
 }
 
 /// Memory and disk alarms. While one is on, clients that publish are not read.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Resources {
     /// Memory beyond which publishers are held back: a share of the machine's or container's
@@ -223,7 +225,7 @@ pub struct Resources {
 }
 
 /// Who may log in when the data directory is new. Later changes of these have no effect.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Auth {
     /// The administrator that a new broker has. Default `guest`.
@@ -244,7 +246,7 @@ pub struct Auth {
 }
 
 /// Three regular expressions over the names of queues and exchanges.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Permissions {
     /// What may be declared and deleted. Default `".*"`.
@@ -257,7 +259,7 @@ pub struct Permissions {
 
 /// Vhosts, users, queues and the like that are taken in at every start, from files that RabbitMQ 3.x, 4.x or leveret
 /// exported. What is there already stays as it is. A new broker that has such files has no default user and vhost.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Definitions {
     /// Files, and directories whose `*.json` are taken by name. Default none. A file that cannot be taken in stops
@@ -270,7 +272,7 @@ pub struct Definitions {
 }
 
 /// Bounds on what clients may create. 0 is no bound, the default, as RabbitMQ.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Vhosts of the broker.

@@ -17,6 +17,7 @@ mod banner;
 mod cli;
 pub mod clock;
 pub mod config;
+mod config_commands;
 pub mod connection_task;
 mod control;
 mod ctl;

@@ -6,7 +6,7 @@ use crate::cli::{self, Cli, Command, Serve};
 use crate::config::Config;
 use crate::server::Server;
 use crate::signals::{INTERRUPTED, Signals};
-use crate::{ctl, data_commands, logging, migrate, perf, resources, top};
+use crate::{config_commands, ctl, data_commands, logging, migrate, perf, resources, top};
 use anyhow::Context as _;
 use clap::Parser as _;
 use std::io::Write as _;
@@ -24,6 +24,7 @@ pub fn run() -> ExitCode {
         Command::Repair(options) => data_commands::mend(&options),
         Command::Backup(options) => data_commands::backup(&options),
         Command::Restore(options) => data_commands::restore(&options),
+        Command::Config { command } => config_commands::run(&command),
         Command::Ctl(options) => ctl::run(&options),
         Command::Migrate(options) => migrate::run(&options),
         Command::Top(options) => top::run(&options),
@@ -62,7 +63,7 @@ fn serve(options: &Serve) -> anyhow::Result<ExitCode> {
 }
 
 /// The environment as far as it is text; what is not text is no configuration of ours.
-fn environment() -> impl Iterator<Item = (String, String)> {
+pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }

@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub use definitions::DefinitionsError;
+pub(crate) use definitions::read_named as read_definitions;
 pub(crate) use kept::FOLDER as META;
 pub(crate) use messages::FOLDER as MESSAGES;
 pub use start::StartError;

@@ -1,7 +1,9 @@
 //! The kinds of values that people write in a configuration: sizes with a unit, a share or an
 //! amount of memory, one address or several, and what must never be printed.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -63,6 +65,16 @@ impl fmt::Display for ByteSize {
             n if n >= 1_000_000 => shown(1_000_000, "MB", f),
             n => write!(f, "{n} bytes"),
         }
+    }
+}
+
+impl JsonSchema for ByteSize {
+    fn schema_name() -> Cow<'static, str> {
+        Cow::Borrowed("ByteSize")
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": ["integer", "string"], "minimum": 0})
     }
 }
 
@@ -139,6 +151,16 @@ impl FromStr for MemoryWatermark {
     }
 }
 
+impl JsonSchema for MemoryWatermark {
+    fn schema_name() -> Cow<'static, str> {
+        Cow::Borrowed("MemoryWatermark")
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": ["number", "string"], "minimum": 0})
+    }
+}
+
 impl Serialize for MemoryWatermark {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -181,8 +203,9 @@ impl de::Visitor<'_> for WatermarkVisitor {
 }
 
 /// A text that is not shown in logs or errors.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(inline)]
 pub struct Secret(pub String);
 
 impl fmt::Debug for Secret {

@@ -49,10 +49,7 @@ pub(super) async fn load(state: &State, config: &Definitions) -> Result<(), Defi
     if config.load.is_empty() {
         return Ok(());
     }
-    let mut files = Vec::new();
-    for named in &config.load {
-        files.extend(read_all(Path::new(named))?);
-    }
+    let files = read_named(config)?;
     let hash = hash(&files);
     if config.skip_if_unchanged && known_hash(state).as_deref() == Some(&hash) {
         info!("definitions are as they were at the last start");
@@ -72,6 +69,18 @@ pub(super) async fn load(state: &State, config: &Definitions) -> Result<(), Defi
     Ok(())
 }
 
+/// Reads every file that is named.
+///
+/// # Errors
+/// The first that cannot be read.
+pub(crate) fn read_named(config: &Definitions) -> Result<Vec<File>, DefinitionsError> {
+    let mut files = Vec::new();
+    for named in &config.load {
+        files.extend(read_all(Path::new(named))?);
+    }
+    Ok(files)
+}
+
 fn known_hash(state: &State) -> Option<String> {
     let mut known = None;
     state.registry.with_topology(&mut |topology| {
@@ -81,7 +90,8 @@ fn known_hash(state: &State) -> Option<String> {
     known
 }
 
-type File = (PathBuf, Vec<u8>);
+/// Where it is and what is in it.
+pub(crate) type File = (PathBuf, Vec<u8>);
 
 /// The file, or every `*.json` of the directory by name.
 fn read_all(path: &Path) -> Result<Vec<File>, DefinitionsError> {
