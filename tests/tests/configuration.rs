@@ -176,3 +176,49 @@ fn unchanged_definitions_are_skipped_if_that_is_wanted_and_wrong_ones_stop_the_s
     assert!(!status.success());
     assert!(log.contains("user 'carl' has neither a password nor a password hash"), "{log}");
 }
+
+#[test]
+fn a_configuration_is_looked_at_before_a_broker_starts_with_it() {
+    let folder = Folder::new("conf-check");
+    if !Broker::may_start() {
+        return;
+    }
+    let run = |text: &str, verb: &str| {
+        let file = folder.path().join("leveret.toml");
+        fs::write(&file, text).unwrap();
+        let mut command = Command::new(leveret());
+        let output = command.args(["config", verb, "--config"]).arg(&file).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.success(), text(&output.stdout) + &text(&output.stderr))
+    };
+    let (good, said) = run("[amqp]\nlisten = '127.0.0.1:5'\n", "check");
+    assert!(good && said.contains("can start") && said.contains("127.0.0.1:5"), "{said}");
+    for (wrong, wanted) in [
+        ("[amqp]\nlisen = '127.0.0.1:5'\n", "did you mean `amqp.listen`"),
+        ("[amqp]\nheartbeat = 'often'\n", "heartbeat"),
+        ("[amqp]\ntls_listen = '127.0.0.1:5'\n", "needs tls.certfile"),
+        ("[definitions]\nload = '/nowhere.json'\n", "/nowhere.json"),
+    ] {
+        let (good, said) = run(wrong, "check");
+        assert!(!good && said.contains(wanted), "{wrong}: {said}");
+    }
+    let (good, said) = run("[auth]\ndefault_pass = 'hush'\n", "show");
+    assert!(good && said.contains("heartbeat = 60") && !said.contains("hush"), "{said}");
+}
+
+#[test]
+fn the_log_says_who_changed_what_and_never_a_password() {
+    let folder = Folder::new("audit");
+    let Some(broker) = folder.broker(Options::default()) else { return };
+    let output = ctl_as("guest:guest", &broker, &["add_user", "anna", "hush"]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(!ctl_as("anna:hush", &broker, &["delete_user", "guest"]).status.success());
+    ctl(&folder, &["set_user_tags", "anna", "monitoring"]);
+    let log = broker.log();
+    let line =
+        |words: &[&str]| log.lines().any(|line| words.iter().all(|word| line.contains(word)));
+    assert!(line(&["INFO", "user=\"guest\"", "PUT", "/api/users/anna", "status=201"]), "{log}");
+    assert!(line(&["WARN", "user=\"anna\"", "DELETE", "/api/users/guest", "status=401"]), "{log}");
+    assert!(line(&["INFO", "the broker's own account", "/api/users/anna", "204"]), "{log}");
+    assert!(!log.contains("hush"), "{log}");
+}

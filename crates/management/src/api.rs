@@ -20,6 +20,7 @@ mod users;
 mod vhosts;
 
 use crate::State;
+use crate::audit;
 use crate::caller::{Caller, read};
 use crate::error::ApiError;
 use axum::Router;
@@ -53,7 +54,8 @@ pub(crate) fn router(state: App) -> Router {
         .fallback(async || ApiError::not_found())
         .layer(from_fn(options))
         .with_state(state);
-    Router::new().nest("/api", api)
+    // Outside of the nest, where a path is still whole.
+    Router::new().nest("/api", api).layer(from_fn(audit::log))
 }
 
 /// Answers OPTIONS with the methods of the path, which a wrong method is told as well.

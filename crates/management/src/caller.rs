@@ -3,9 +3,9 @@
 use crate::error::ApiError;
 use crate::{Client, State};
 use axum::extract::FromRequestParts;
-use axum::http::Extensions;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderMap};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use leveret_engine::topology::Topology;
@@ -30,7 +30,7 @@ impl FromRequestParts<Arc<State>> for Caller {
         if let Some(Client::Trusted) = parts.extensions.get() {
             return Ok(Self::trusted());
         }
-        let (name, password) = credentials(parts)?;
+        let (name, password) = credentials(&parts.headers)?;
         Self::log_in(state, &parts.extensions, &name, &password)
     }
 }
@@ -59,9 +59,10 @@ impl Caller {
     }
 }
 
-fn credentials(parts: &Parts) -> Result<(String, String), ApiError> {
+/// The name and password that a request says.
+pub(crate) fn credentials(headers: &HeaderMap) -> Result<(String, String), ApiError> {
     let failed = || ApiError::login_failed("Not_Authorized");
-    let header = parts.headers.get(AUTHORIZATION).ok_or_else(failed)?;
+    let header = headers.get(AUTHORIZATION).ok_or_else(failed)?;
     let (scheme, encoded) =
         header.to_str().ok().and_then(|text| text.split_once(' ')).ok_or_else(failed)?;
     if !scheme.eq_ignore_ascii_case("basic") {

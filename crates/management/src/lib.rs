@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod audit;
 mod body;
 mod caller;
 mod counters;
