@@ -8,8 +8,8 @@ use std::sync::atomic::Ordering;
 
 use leveret_engine::exchange::delay::Due;
 use leveret_engine::{
-    Block, ChannelKey, ConnectionId, DeadLetter, Effects, Exchange, Incoming, Queue, QueueId,
-    QueueMeta, Routable, Routed, SettleOutcome, Settled, Timestamp,
+    Block, ChannelKey, ConnectionId, DeadLetter, DeadLetterStrategy, Effects, Exchange, Incoming,
+    Queue, QueueId, QueueMeta, Routable, Routed, SettleOutcome, Settled, Timestamp,
 };
 use leveret_protocol::Event;
 use smallvec::SmallVec;
@@ -173,9 +173,15 @@ impl Node {
     }
 
     fn dead_letter(&self, dead: &DeadLetter, scope: &mut Scope<'_>) {
+        // One that is held only because its queue has other copies goes as others do, also to nowhere.
+        let stays = |queue: &QueueMeta| {
+            queue.settings.dead_letter_strategy == DeadLetterStrategy::AtLeastOnce
+        };
+        let source = dead.held_at.and_then(|_| self.queue_meta(dead.source));
+        let goes_anyway = !source.is_some_and(|queue| stays(&queue));
         let held_at = |n: u64| {
             let (queue, position) = (dead.source, dead.held_at?.plus(n));
-            Some(Letter { queue, position, goes_anyway: false })
+            Some(Letter { queue, position, goes_anyway })
         };
         for (letter, n) in dead.republish(scope.now).zip(0..) {
             let mut block = Block::new();

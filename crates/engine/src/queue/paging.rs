@@ -304,9 +304,10 @@ impl Queue {
         self.emit(Op::Drop { range, reason }, fx);
     }
 
-    /// Whether dead letters stay until their targets have them.
+    /// Whether dead letters stay until their targets have them: if that is asked for, and if there are other copies, which
+    /// may hear that a message has left before others hear that it has arrived.
     fn holds_letters(&self) -> bool {
-        self.settings.dead_letter_strategy == DeadLetterStrategy::AtLeastOnce
+        self.copied || self.settings.dead_letter_strategy == DeadLetterStrategy::AtLeastOnce
     }
 
     /// Whether what leaves for this reason is published again.

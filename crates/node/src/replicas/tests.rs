@@ -3,7 +3,7 @@
 mod seeds;
 
 use leveret_engine::parameter::ParameterValue;
-use leveret_engine::{QueueId, Settlement};
+use leveret_engine::{QueueId, Settlement, Table, Value};
 
 use crate::testing::{Publisher, World, drain, get};
 
@@ -140,6 +140,60 @@ fn a_leader_that_is_cut_off_confirms_nothing_and_takes_back_what_it_had() {
     world.crash(leader, 0);
     led_again(&mut world, queue);
     assert_eq!(drain(&mut world, queue), (0..30).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_dead_letter_is_in_its_queue_or_in_the_next_whoever_leads_them() {
+    for seed in 20..30 {
+        let mut world = World::new(3, seed);
+        let mirrored = [("ha-mode", text("all"))];
+        let exchange = ("dead-letter-exchange", text(""));
+        let dead_lettered =
+            [mirrored[0].clone(), exchange, ("dead-letter-routing-key", text("dead"))];
+        world.set_policy("main", &dead_lettered);
+        world.set_policy("dead", &mirrored);
+        let queues = ["main", "dead"].map(|name| world.declare(0, name));
+        queues.iter().for_each(|queue| whole(&mut world, *queue));
+        publish(&mut world, queues[0], 0..20);
+        for number in 0..10 {
+            let rejected = get(&mut world, 0, queues[0], Some(Settlement::Reject));
+            assert_eq!(rejected, Some((number, false)));
+            world.run_for(seed % 5);
+        }
+        world.crash(0, 0);
+        queues.iter().for_each(|queue| _ = led_again(&mut world, *queue));
+        let both: Vec<_> = queues.iter().flat_map(|queue| drain(&mut world, *queue)).collect();
+        let missing = (0..20).filter(|number| !both.contains(number)).count() as u64;
+        // Those whose target another node leads now stay where they are; some may be in both queues.
+        let leader = world.leader(queues[0]).unwrap();
+        let cell = world.node(leader).unwrap().queues.get(queues[0]).unwrap();
+        let held = cell.queue.lock().counts().dead;
+        assert!(missing <= held, "seed {seed}: {missing} are nowhere, {held} wait");
+    }
+}
+
+#[test]
+fn a_quorum_queue_has_three_copies_and_stops_without_a_majority() {
+    let mut world = World::new(3, 6);
+    let arguments = vec![("x-queue-type".into(), Value::LongString("quorum".into()))];
+    let queue = world.declare_as(1, "main", Table(arguments));
+    whole(&mut world, queue);
+    publish(&mut world, queue, 0..20);
+    world.crash(1, 0);
+    let leader = led_again(&mut world, queue);
+    publish(&mut world, queue, 20..30);
+    world.crash(2 - leader, 0);
+    world.run_for(10_000);
+    let mut publisher = Publisher::connect(&world, leader, queue);
+    publisher.publish(&mut world, [30]);
+    world.run_for(10_000);
+    assert_eq!(publisher.answers(), [], "one of three");
+    assert_eq!(get(&mut world, leader, queue, None), None, "one of three");
+    world.start(1);
+    world.start(2 - leader);
+    whole(&mut world, queue);
+    led_again(&mut world, queue);
+    assert_eq!(drain(&mut world, queue), (0..31).collect::<Vec<_>>());
 }
 
 #[test]

@@ -12,7 +12,7 @@ use leveret_cluster::replication::{
 };
 use leveret_engine::command::{ApplyTo, PolicySpec, QueueDeclare};
 use leveret_engine::parameter::ParameterValue;
-use leveret_engine::{Command, QueueId, Timestamp};
+use leveret_engine::{Command, QueueId, Table, Timestamp};
 use leveret_store::{MemoryStore, MessageStore, StoreId};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -181,6 +181,11 @@ impl World {
 
     /// Declares a durable queue on a node; its id.
     pub(crate) fn declare(&mut self, on: usize, name: &str) -> QueueId {
+        self.declare_as(on, name, Table::default())
+    }
+
+    /// The same with arguments.
+    pub(crate) fn declare_as(&mut self, on: usize, name: &str, arguments: Table) -> QueueId {
         let declare = QueueDeclare {
             vhost: "/".into(),
             name: name.into(),
@@ -188,7 +193,7 @@ impl World {
             durable: true,
             exclusive_owner: None,
             auto_delete: false,
-            arguments: Default::default(),
+            arguments,
             user: "guest".into(),
             id: None,
         };
