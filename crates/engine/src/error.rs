@@ -260,6 +260,13 @@ pub enum BrokerError {
     ShuttingDown,
     /// The broker is at fault; the text is for its log.
     Internal(Arc<str>),
+    /// No node that has the queue is there.
+    HomeNodeDown {
+        /// The queue.
+        queue: ResourceName,
+        /// Where it is.
+        node: Arc<str>,
+    },
 }
 
 /// Why a login was refused. Clients are not told which; logs are.

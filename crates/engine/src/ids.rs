@@ -39,6 +39,15 @@ impl QueueId {
     pub fn is_transient(self) -> bool {
         self.0 & Self::TRANSIENT != 0
     }
+
+    /// Bits of a transient id below the count of starts.
+    pub(crate) const TRANSIENT_COUNT_BITS: u32 = 43;
+
+    /// In which start of its node a transient queue was made; the lower 20 bits.
+    #[must_use]
+    pub fn boot(self) -> u32 {
+        ((self.0 & !Self::TRANSIENT) >> Self::TRANSIENT_COUNT_BITS) as u32
+    }
 }
 
 /// A channel of a connection. `incarnation` counts `channel.open` on the connection, so that an

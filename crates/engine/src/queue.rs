@@ -99,6 +99,8 @@ pub struct Queue {
     leads: bool,
     /// Whether the queue has other copies, so that its chunks may be on their way to one.
     copied: bool,
+    /// Whether dead letters stay until their targets have them, whatever the strategy.
+    letters_stay: bool,
 }
 
 /// A consumer of a queue, to be shown.
@@ -145,6 +147,7 @@ impl Queue {
             may_deliver: true,
             leads: true,
             copied: false,
+            letters_stay: false,
         }
     }
 
@@ -244,6 +247,15 @@ impl Queue {
         self.expire(now, fx);
     }
 
+    /// Ends all consumers without telling them: the queue is led elsewhere from now on, where they consume on. What they
+    /// have is not given back here.
+    pub fn dismiss(&mut self) -> Vec<ConsumerSpec> {
+        let Some(consumers) = self.consumers.take() else { return Vec::new() };
+        let specs = consumers.iter().map(|(consumer, _)| consumer.spec.clone()).collect();
+        consumers.give_all_credit_back();
+        specs
+    }
+
     /// Makes what a consumer has assigned ready again.
     fn take_back(&mut self, consumers: &mut Consumers, key: u32) {
         let Some(consumer) = consumers.get_mut(key) else { return };
@@ -326,6 +338,11 @@ impl Queue {
         }
         self.may_deliver = false;
         self.ready.n
+    }
+
+    /// Lets dead letters stay until their targets have them, whatever the strategy: targets may be on other nodes.
+    pub fn let_letters_stay(&mut self) {
+        self.letters_stay = true;
     }
 
     /// Restarts the time after which an unused queue goes: for a declare.

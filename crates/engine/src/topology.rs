@@ -14,6 +14,7 @@ mod parameters;
 mod policies;
 mod queues;
 mod snapshot;
+mod transient;
 mod users;
 mod vhost;
 mod vhosts;
@@ -84,14 +85,11 @@ struct QueueIds {
     transient: u64,
 }
 
-/// Bits of a transient id below the count of starts.
-const TRANSIENT_COUNT_BITS: u32 = 43;
-
 impl QueueIds {
     fn new(boot: u32) -> Self {
         let boot = u64::from(boot) & 0xf_ffff;
         // 0 is never a queue.
-        Self { durable: 1, transient: QueueId::TRANSIENT | boot << TRANSIENT_COUNT_BITS }
+        Self { durable: 1, transient: QueueId::TRANSIENT | boot << QueueId::TRANSIENT_COUNT_BITS }
     }
 
     fn take(&mut self, durable: bool) -> QueueId {

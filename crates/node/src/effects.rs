@@ -6,18 +6,22 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use leveret_cluster::replication::SessionId;
 use leveret_engine::exchange::delay::Due;
+use leveret_engine::settings::DeadLetterStrategy;
 use leveret_engine::{
-    Block, ChannelKey, ConnectionId, DeadLetter, DeadLetterStrategy, Effects, Exchange, Incoming,
-    Queue, QueueId, QueueMeta, Routable, Routed, SettleOutcome, Settled, Timestamp,
+    Block, ChannelKey, ConnectionId, ConsumerId, DeadLetter, Effects, Exchange, Incoming, Queue,
+    QueueId, QueueMeta, Routable, Routed, SettleOutcome, Settled, Timestamp,
 };
 use leveret_protocol::Event;
 use smallvec::SmallVec;
 
-use crate::letters::{Answered, Letter, Letters};
-use crate::mailbox::Ready;
+use crate::connections::Handle;
+use crate::letters::{Answered, Letter, Letters, Tries};
+use crate::mailbox::{Ready, Source};
 use crate::node::Node;
 use crate::queues::QueueCell;
+use crate::remote::session_of;
 
 /// What one turn of a connection (or of the timers) brings about beyond the queue it touches.
 pub(crate) struct Scope<'a> {
@@ -35,6 +39,10 @@ pub(crate) struct Scope<'a> {
     /// Holds on the journal's open group, until the dead letters are in their queues.
     holds: u32,
     deletes: SmallVec<[QueueId; 1]>,
+    /// Consumers of other nodes that have something to take.
+    serve: SmallVec<[ConsumerId; 2]>,
+    /// Answers to sessions, and who gives them.
+    sessions: Vec<(QueueId, SessionId, Settled)>,
 }
 
 /// What a turn brings about for the connection whose turn it is.
@@ -56,6 +64,8 @@ impl<'a> Scope<'a> {
             answered: Vec::new(),
             holds: 0,
             deletes: SmallVec::new(),
+            serve: SmallVec::new(),
+            sessions: Vec::new(),
         }
     }
 
@@ -65,6 +75,14 @@ impl<'a> Scope<'a> {
 }
 
 impl Scope<'_> {
+    /// Tells a connection that there is something for one of its consumers.
+    pub(crate) fn ready(&mut self, to: &Handle, ready: Ready) {
+        match &mut self.own {
+            Some((own, out)) if *own == to.id => out.ready.push(ready),
+            _ => to.mailbox.ready(ready),
+        }
+    }
+
     /// A block that the queue handed back empty.
     pub(crate) fn take_spare(&mut self) -> Option<Block> {
         self.fx.spare.take()
@@ -112,24 +130,33 @@ impl Node {
 
     fn carry_out(&self, cell: &Arc<QueueCell>, scope: &mut Scope<'_>) {
         for (connection, consumer) in scope.fx.wake.drain(..) {
+            let ready = || Ready { source: Source::Queue(Arc::clone(cell)), consumer };
             match &mut scope.own {
-                Some((own, out)) if *own == connection => {
-                    out.ready.push(Ready { queue: Arc::clone(cell), consumer });
-                }
+                Some((own, out)) if *own == connection => out.ready.push(ready()),
+                _ if self.is_foreign(connection.0) => scope.serve.push(consumer),
                 _ => {
-                    self.connections.with(connection, |to| to.mailbox.ready(cell, consumer));
+                    self.connections.with(connection, |to| to.mailbox.ready(ready()));
                 }
             }
         }
         for settled in scope.fx.settled.drain(..) {
             if Letters::are_told(&settled) {
                 self.letters.settled(&settled, |answered| scope.answered.push(answered));
-                continue;
+            } else if let Some(session) = session_of(settled.channel) {
+                scope.sessions.push((cell.id, session, settled));
+            } else {
+                let connection = settled.channel.connection;
+                post(self, &mut scope.own, connection, Event::Settled(settled));
             }
-            let connection = settled.channel.connection;
-            post(self, &mut scope.own, connection, Event::Settled(settled));
+        }
+        for (queue, session, settled) in std::mem::take(&mut scope.sessions) {
+            self.session_settled(queue, session, &settled, scope);
         }
         for (_, channel, consumer) in scope.fx.cancelled.drain(..) {
+            if self.is_foreign(channel.connection.0) {
+                self.cancel_taker(cell.id, consumer);
+                continue;
+            }
             let event = Event::Cancelled { channel, consumer };
             post(self, &mut scope.own, channel.connection, event);
         }
@@ -139,9 +166,20 @@ impl Node {
             self.journal.loads.ask(cell, &mut scope.fx.loads);
         }
         // To delete a durable queue takes until the disk has it.
-        if scope.fx.delete.take().is_some() && !cell.leaving.swap(true, Ordering::Relaxed) {
+        let unwanted = scope.fx.delete.take().is_some() && self.leads(cell.id);
+        if unwanted && !cell.leaving.swap(true, Ordering::Relaxed) {
             scope.deletes.push(cell.id);
         }
+    }
+
+    /// Tells a publisher what became of its messages: a client of this node, or letters.
+    pub(crate) fn tell_publisher(&self, settled: Settled, scope: &mut Scope<'_>) {
+        if Letters::are_told(&settled) {
+            self.letters.settled(&settled, |answered| scope.answered.push(answered));
+            return;
+        }
+        let connection = settled.channel.connection;
+        post(self, &mut scope.own, connection, Event::Settled(settled));
     }
 
     /// Ends a turn: dead letters reach their queues, queues that are to go are deleted.
@@ -152,6 +190,10 @@ impl Node {
             }
             if let Some(due) = scope.due.pop_front() {
                 self.pass_on(&due, scope);
+                continue;
+            }
+            if let Some(consumer) = scope.serve.pop() {
+                self.serve_consumer(consumer, scope);
                 continue;
             }
             if scope.holds > 0 {
@@ -173,15 +215,9 @@ impl Node {
     }
 
     fn dead_letter(&self, dead: &DeadLetter, scope: &mut Scope<'_>) {
-        // One that is held only because its queue has other copies goes as others do, also to nowhere.
-        let stays = |queue: &QueueMeta| {
-            queue.settings.dead_letter_strategy == DeadLetterStrategy::AtLeastOnce
-        };
-        let source = dead.held_at.and_then(|_| self.queue_meta(dead.source));
-        let goes_anyway = !source.is_some_and(|queue| stays(&queue));
         let held_at = |n: u64| {
             let (queue, position) = (dead.source, dead.held_at?.plus(n));
-            Some(Letter { queue, position, goes_anyway })
+            Some(Letter { queue, position, tries: self.tries(queue) })
         };
         for (letter, n) in dead.republish(scope.now).zip(0..) {
             let mut block = Block::new();
@@ -196,11 +232,20 @@ impl Node {
         }
     }
 
+    /// How often the dead letters of a queue are tried, which stay there until then.
+    fn tries(&self, queue: QueueId) -> Tries {
+        match self.queue_meta(queue).map(|meta| meta.settings.dead_letter_strategy) {
+            Some(DeadLetterStrategy::AtMostOnce) => Tries::Once,
+            _ => Tries::UntilTaken,
+        }
+    }
+
     /// Routes a message whose time has come. Without a target it is gone.
     fn pass_on(&self, due: &Due, scope: &mut Scope<'_>) {
         let (block, keys) = (due.released(scope.now), due.routing_keys());
         let message = Unsent { exchange: &due.exchange, keys: &keys, block: &block };
-        let letter = Letter { queue: due.source, position: due.position, goes_anyway: true };
+        let (queue, position) = (due.source, due.position);
+        let letter = Letter { queue, position, tries: Tries::UntilNotRefused };
         self.send_held(&due.vhost, &message, |_| true, letter, scope);
     }
 
@@ -217,13 +262,14 @@ impl Node {
         let cells: SmallVec<[_; 2]> =
             targets.into_iter().filter_map(|queue| self.queues.get(queue)).collect();
         if cells.is_empty() {
-            return scope.answered.push(Answered { letter, taken: letter.goes_anyway });
+            let taken = letter.tries != Tries::UntilTaken;
+            return scope.answered.push(Answered { letter, taken });
         }
-        let (confirm, now) = (self.letters.send(letter, cells.len()), scope.now);
+        let confirm = self.letters.send(letter, cells.len());
         for cell in cells {
             let confirms = SmallVec::from_iter([confirm]);
             let incoming = Incoming { block: message.block.clone(), confirms };
-            self.with_queue(&cell, scope, |queue, fx| queue.publish(incoming, now, fx));
+            self.hand_in(&cell, None, incoming, scope);
         }
     }
 
@@ -249,7 +295,7 @@ impl Node {
         for queue in self.targets(vhost, message, wanted, now) {
             let Some(cell) = self.queues.get(queue) else { continue };
             let incoming = Incoming { block: message.block.clone(), confirms: SmallVec::new() };
-            self.with_queue(&cell, scope, |queue, fx| queue.publish(incoming, now, fx));
+            self.hand_in(&cell, None, incoming, scope);
         }
     }
 

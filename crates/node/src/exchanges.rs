@@ -110,7 +110,7 @@ impl Node {
                 for message in &replay.messages {
                     let block = message.renewed(now);
                     let incoming = Incoming { block, confirms: SmallVec::new() };
-                    self.with_queue(&cell, scope, |queue, fx| queue.publish(incoming, now, fx));
+                    self.hand_in(&cell, None, incoming, scope);
                 }
             }
             ReplayTo::Exchange(name) => {

@@ -13,8 +13,18 @@ const INSIDE: ChannelKey = ChannelKey { connection: ConnectionId(0), number: 0, 
 pub(crate) struct Letter {
     pub(crate) queue: QueueId,
     pub(crate) position: Seq,
-    /// Whether its queue lets go of it even where there is no target.
-    pub(crate) goes_anyway: bool,
+    pub(crate) tries: Tries,
+}
+
+/// When a letter that nobody has taken is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tries {
+    /// Until every target has it, and while there is none.
+    UntilTaken,
+    /// While a target refuses it. Where there is none it is gone.
+    UntilNotRefused,
+    /// Once: where there is no target, or one refuses it, it is gone. It waits for those that do not answer.
+    Once,
 }
 
 /// What became of a dead letter.
@@ -69,7 +79,8 @@ impl Letters {
             if waiting.n == 0
                 && let Some(Waiting { letter, refused, .. }) = inner.waiting.remove(&ticket)
             {
-                told(Answered { letter, taken: !refused });
+                let taken = !refused || letter.tries == Tries::Once;
+                told(Answered { letter, taken });
             }
         }
     }
@@ -86,8 +97,10 @@ mod tests {
     #[test]
     fn letter_is_answered_when_the_last_of_its_targets_is() {
         let letters = Letters::default();
-        let letter =
-            |index| Letter { queue: QueueId(1), position: Seq::new(0, index), goes_anyway: false };
+        let letter = |index| {
+            let (queue, position) = (QueueId(1), Seq::new(0, index));
+            Letter { queue, position, tries: Tries::UntilTaken }
+        };
         let runs = [letters.send(letter(0), 2), letters.send(letter(1), 1)];
         assert_ne!(runs[0].first_tag, runs[1].first_tag);
         let mut told = Vec::new();

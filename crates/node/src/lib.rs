@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod answers;
 mod connections;
 mod counters;
 mod effects;

@@ -12,11 +12,20 @@ use leveret_protocol::Event;
 use parking_lot::Mutex;
 
 use crate::queues::QueueCell;
+use crate::remote::Consumer;
 
-/// A queue that has assigned messages to a consumer of this connection.
+/// Something for a consumer of this connection.
 pub(crate) struct Ready {
-    pub(crate) queue: Arc<QueueCell>,
+    pub(crate) source: Source,
     pub(crate) consumer: ConsumerId,
+}
+
+/// Where it is.
+pub(crate) enum Source {
+    /// A queue has assigned messages to the consumer.
+    Queue(Arc<QueueCell>),
+    /// Another node has sent messages for it.
+    Far(Arc<Consumer>),
 }
 
 /// A `basic.get` whose queue was reading from disk, to be tried again.
@@ -56,9 +65,9 @@ impl Mailbox {
         self.leave(|inner| inner.events.push(event));
     }
 
-    /// Tells the connection that `queue` has something for `consumer`.
-    pub(crate) fn ready(&self, queue: &Arc<QueueCell>, consumer: ConsumerId) {
-        self.leave(|inner| inner.ready.push(Ready { queue: Arc::clone(queue), consumer }));
+    /// Tells the connection that there is something for one of its consumers.
+    pub(crate) fn ready(&self, ready: Ready) {
+        self.leave(|inner| inner.ready.push(ready));
     }
 
     /// Tells the connection that the disk has caught up with what it published.

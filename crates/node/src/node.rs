@@ -23,6 +23,7 @@ use crate::letters::Letters;
 use crate::notices::Watched;
 use crate::peers::{Membership, Peers};
 use crate::queues::QueueTable;
+use crate::remote::{Remote, first_id};
 use crate::replicas::Replicas;
 use crate::replies::Replies;
 use crate::session::Session;
@@ -68,6 +69,7 @@ pub struct Node {
     pub(crate) connections: ConnectionTable,
     pub(crate) admission: Admission,
     pub(crate) replies: Replies,
+    pub(crate) remote: Remote,
     pub(crate) timers: Timers,
     pub(crate) retired: Retired,
     pub(crate) ids: Ids,
@@ -79,16 +81,23 @@ pub struct Node {
     meta: Arc<dyn MetaConsensus>,
 }
 
-/// Numbers that are never used twice.
+/// Numbers that are never used twice, on any node.
 #[derive(Default)]
 pub(crate) struct Ids {
+    /// What the numbers of this node begin behind.
+    base: u64,
     connections: AtomicU64,
     consumers: AtomicU64,
 }
 
 impl Ids {
-    fn connection(&self) -> ConnectionId {
-        ConnectionId(self.connections.fetch_add(1, Ordering::Relaxed) + 1)
+    fn of(membership: Option<Membership>) -> Self {
+        let base = membership.map_or(0, |me| first_id(me.node));
+        Self { base, ..Self::default() }
+    }
+
+    pub(crate) fn connection(&self) -> ConnectionId {
+        ConnectionId(self.base + self.connections.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     pub(crate) fn connections_made(&self) -> u64 {
@@ -96,21 +105,24 @@ impl Ids {
     }
 
     pub(crate) fn consumer(&self) -> ConsumerId {
-        ConsumerId(self.consumers.fetch_add(1, Ordering::Relaxed) + 1)
+        ConsumerId(self.base + self.consumers.fetch_add(1, Ordering::Relaxed) + 1)
     }
 }
 
 impl Node {
     /// A node with the queues of its topology in place.
     pub fn new(config: NodeConfig, now: Timestamp) -> Arc<Self> {
-        let topology = config.topology;
+        let mut topology = config.topology;
+        if let Some(me) = config.membership {
+            topology.number_transient(me.incarnation.0 as u32);
+        }
         let node = Arc::new_cyclic(|me: &Weak<Self>| Self {
             me: Weak::clone(me),
             name: config.name,
             routing_version: topology.routing_version(),
             topology: RwLock::new(topology),
             peers: Peers::new(config.membership, config.metadata),
-            queues: QueueTable::new(config.keeps_messages),
+            queues: QueueTable::new(config.keeps_messages, config.membership.is_some()),
             exchanges: ExchangeTable::default(),
             journal: Journal::default(),
             letters: Letters::default(),
@@ -119,9 +131,10 @@ impl Node {
             connections: ConnectionTable::default(),
             admission: Admission::new(config.connection_max),
             replies: Replies::default(),
+            remote: Remote::default(),
             timers: Timers::default(),
             retired: Retired::default(),
-            ids: Ids::default(),
+            ids: Ids::of(config.membership),
             inside_config: Arc::new(inside(&config.connection)),
             connection_config: Arc::new(config.connection),
             alarm: Mutex::default(),
@@ -172,6 +185,7 @@ impl Node {
     /// The socket of a connection is gone and its session has given back what it held.
     pub(crate) fn disconnected(&self, handle: &Handle, now: Timestamp) {
         self.connections.remove(handle.id);
+        self.leave_far(handle);
         self.admission.release(handle.id);
         self.retired.add(handle);
         let command = Command::DeleteOwned { connection: handle.id };

@@ -115,6 +115,9 @@ impl Node {
                 // The leader of the queue sees in the record whether it was done.
                 self.decide(ClusterCommand::Alter(alteration), now, Box::new(|_| {}));
             }
+            Frame::Ask(ask) => self.asked(from, ask, now),
+            Frame::Tell(tell) => self.told(from, tell, now),
+            Frame::Transient(told) => self.others_have(from, told, now),
             _ => {}
         }
     }
@@ -123,13 +126,17 @@ impl Node {
     pub fn peer_up(&self, node: NodeId, incarnation: Incarnation, now: Timestamp) {
         self.peers.outbox.lock().up.insert(node, incarnation);
         self.copies_reconnected(node, now);
+        self.link_up(node, incarnation, now);
     }
 
     /// The connection to a node has ended; frames that were sent may be lost.
-    pub fn peer_down(&self, node: NodeId, _now: Timestamp) {
-        let mut outbox = self.peers.outbox.lock();
-        outbox.up.remove(&node);
-        outbox.frames.retain(|(to, _)| *to != node);
+    pub fn peer_down(&self, node: NodeId, now: Timestamp) {
+        {
+            let mut outbox = self.peers.outbox.lock();
+            outbox.up.remove(&node);
+            outbox.frames.retain(|(to, _)| *to != node);
+        }
+        self.link_down(node, now);
     }
 
     /// Sends a frame, if the node is connected. It may be lost all the same.
@@ -148,12 +155,11 @@ impl Node {
     }
 
     /// Who leads a queue. Costs nothing on a node that is alone.
-    #[cfg_attr(not(test), expect(dead_code, reason = "nobody asks yet"))]
     #[inline]
     pub(crate) fn leader_of(&self, queue: QueueId) -> Leads {
         let Some(me) = self.peers.membership else { return Leads::Here };
         if queue.is_transient() {
-            return Leads::Here;
+            return self.home_of_transient(queue);
         }
         let metadata = self.peers.metadata();
         match metadata.queue(queue).and_then(|record| record.leader) {
@@ -169,6 +175,7 @@ impl Node {
         if self.peers.membership.is_none() || changes.touched.is_empty() {
             return;
         }
+        self.leaders_change(changes, now);
         self.learn(changes, now);
         self.leaders_changed(changes, now);
     }

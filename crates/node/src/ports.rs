@@ -5,17 +5,18 @@ use std::sync::Arc;
 use leveret_cluster::Proposed;
 use leveret_engine::{
     Block, BrokerError, ChannelKey, Command, ConsumerId, ConsumerSpec, Effects, Exchange,
-    NewRecord, Passage, Queue, QueueId, QueueKind, QueueMeta, ResourceName, Settle, Timestamp,
-    Topology,
+    NewRecord, Passage, Queue, QueueDeclare, QueueId, QueueMeta, Settle, Timestamp, Topology,
 };
-use leveret_protocol::{Answer, Broker, Call, Counts, Event, Tap};
+use leveret_protocol::{Answer, Broker, Call, Counts, Tap};
 use parking_lot::RwLockReadGuard;
+use smallvec::SmallVec;
 
 use crate::connections::Handle;
 use crate::effects::Scope;
 use crate::node::Node;
 use crate::pending::{Batch, Pending, Push};
 use crate::queues::QueueCell;
+use crate::remote::{Question, Wanted};
 
 /// How long a publisher is not read when the consumers of its queue cannot keep up, in milliseconds. They drain faster
 /// than new memory could be filled; a consumer that does not read cannot hold a publisher back for longer than this
@@ -76,41 +77,66 @@ impl<'n, 's> Ports<'n, 's> {
         &mut self,
         channel: ChannelKey,
         command: Command,
-        shape: impl Fn(&Node, Proposed, Timestamp) -> Answer + Clone + Send + 'static,
+        shape: impl Fn(&Node, Proposed, Timestamp) -> Answer + Clone + Send + Sync + 'static,
     ) -> Option<Answer> {
+        self.node.propose_for(
+            self.handle,
+            channel,
+            command,
+            self.scope.now,
+            move |node, came, now| Some(shape(node, came, now)),
+        )
+    }
+
+    /// Declares a queue. What is in one that exists is asked of its leader.
+    fn declare(&mut self, channel: ChannelKey, declare: QueueDeclare) -> Option<Answer> {
+        let (command, handle) = (Command::DeclareQueue(declare), Arc::clone(self.handle));
         let now = self.scope.now;
-        let shape_later = shape.clone();
-        let (node, handle) = (self.node.weak(), Arc::clone(self.handle));
-        let later = Box::new(move |proposed: Proposed| {
-            if let Some(node) = node.upgrade() {
-                let answer = shape_later(&node, proposed, now);
-                handle.mailbox.post(Event::Answer { channel, answer });
+        self.node.propose_for(self.handle, channel, command, now, move |node, proposed, now| {
+            match proposed {
+                Ok(outcome) => node.declared_for(&handle, channel, outcome, now),
+                Err(error) => Some(Answer::Declared(Err(error))),
             }
-        });
-        let proposed = self.node.propose(command, now, later)?;
-        Some(shape(self.node, proposed, now))
+        })
     }
 
     fn delete(
         &mut self,
         channel: ChannelKey,
-        meta: &QueueMeta,
+        meta: &Arc<QueueMeta>,
         if_unused: bool,
         if_empty: bool,
     ) -> Option<Answer> {
-        let counts = self.with(meta.id, |queue, _| queue.counts()).unwrap_or_default();
-        let name = || ResourceName::queue(&meta.vhost, Arc::clone(&meta.name));
-        if if_empty && counts.ready > 0 {
-            return Some(Answer::Deleted(Err(BrokerError::NotEmpty(name()))));
-        }
-        if if_unused && counts.consumers > 0 {
-            return Some(Answer::Deleted(Err(BrokerError::InUse(name()))));
-        }
-        // rabbitmq: who deletes a stream is not told how much was in it
-        let n = if meta.kind == QueueKind::Stream { 0 } else { counts.ready };
-        self.propose(channel, Node::delete_command(meta), move |_, proposed, _| {
-            Answer::Deleted(proposed.map(|_| n))
-        })
+        let counts = if self.node.leads(meta.id) {
+            let counts = self.with(meta.id, |queue, _| queue.counts()).unwrap_or_default();
+            Counts { ready: counts.ready, consumers: counts.consumers }
+        } else {
+            match self.node.nobody_leads(meta.id) {
+                Some(error) if if_unused || if_empty => return Some(Answer::Deleted(Err(error))),
+                // rabbitmq: a queue whose node is down is deleted all the same
+                Some(_) => Counts::default(),
+                None => {
+                    let queue = Arc::clone(meta);
+                    let wanted = Wanted::Deleted { channel, queue, if_unused, if_empty };
+                    return self.question(meta.id, wanted);
+                }
+            }
+        };
+        self.node.delete_counted(
+            self.handle,
+            channel,
+            meta,
+            (if_unused, if_empty),
+            counts,
+            self.scope.now,
+        )
+    }
+
+    /// Asks the leader of a queue, which is another node.
+    fn question(&self, queue: QueueId, wanted: Wanted) -> Option<Answer> {
+        let handle = Some(Arc::clone(self.handle));
+        self.node.question(Question { queue, handle, wanted });
+        None
     }
 
     fn consume(&mut self, queue: QueueId, spec: ConsumerSpec) -> Result<(), BrokerError> {
@@ -128,6 +154,24 @@ impl<'n, 's> Ports<'n, 's> {
         taken.unwrap_or(Ok(()))
     }
 
+    fn cancel(&mut self, queue: QueueId, consumer: ConsumerId) {
+        if let Some(consumer) = self.node.far_consumer(queue, consumer) {
+            return self.node.cancel_far(&consumer);
+        }
+        let now = self.scope.now;
+        let listened = self.node.watched.is_listened();
+        let gone = self.with(queue, |queue, fx| {
+            let gone = queue.consumers().find(|view| listened && view.spec.id == consumer);
+            let gone = gone.map(|view| (Arc::clone(queue.name()), view.spec.clone()));
+            queue.cancel(consumer, now, fx);
+            gone
+        });
+        if let Some((queue, spec)) = gone.flatten() {
+            let (node, handle) = (self.node, self.handle);
+            node.tell_of(handle, self.scope, |client| client.cancelled(&queue, &spec));
+        }
+    }
+
     /// The next message, or that there is none; `None` while the queue reads it from disk: then the connection is told to
     /// try again.
     pub(crate) fn get_or_wait(
@@ -138,6 +182,12 @@ impl<'n, 's> Ports<'n, 's> {
     ) -> Option<Answer> {
         let now = self.scope.now;
         let (node, handle) = (self.node, self.handle);
+        if !node.leads(cell.id) {
+            return match node.nobody_leads(cell.id) {
+                Some(error) => Some(Answer::Got(Err(error))),
+                None => self.question(cell.id, Wanted::Got { channel, no_ack }),
+            };
+        }
         node.with_queue(cell, self.scope, |queue, fx| {
             let found = if no_ack { queue.get_no_ack(now, fx) } else { queue.get(now, fx) };
             if found.is_none() && queue.is_loading() {
@@ -209,20 +259,22 @@ impl Broker for Ports<'_, '_> {
     }
 
     fn reply(&mut self, token: &str, record: &NewRecord<'_>) -> bool {
-        let Some(channel) = self.node.replies.find(token) else { return false };
         let mut block = Block::new();
         block.push(record);
-        let event = Event::Reply { channel, block };
-        self.node.connections.with(channel.connection, |to| to.mailbox.post(event)).is_some()
+        match self.node.replies.find(token) {
+            Some(channel) => self.node.reply_to(channel, block),
+            None => self.node.reply_far(token, &block),
+        }
     }
 
     fn reply_alive(&self, token: &str) -> bool {
-        self.node.replies.find(token).is_some()
+        self.node.replies.find(token).is_some() || self.node.far_reply_node(token).is_some()
     }
 
     fn open_reply(&mut self, channel: ChannelKey) -> Arc<str> {
         let secret = self.node.random();
-        self.node.replies.open(channel, secret)
+        let node = self.node.membership().map(|me| me.node);
+        self.node.replies.open(channel, secret, node)
     }
 
     fn close_reply(&mut self, channel: ChannelKey) {
@@ -265,44 +317,60 @@ impl Broker for Ports<'_, '_> {
             Call::Command(command) => {
                 return self.propose(channel, command, |_, proposed, _| Answer::Applied(proposed));
             }
-            Call::DeclareQueue(declare) => {
-                let command = Command::DeclareQueue(declare);
-                return self.propose(channel, command, |node, proposed, now| {
-                    Answer::Declared(proposed.and_then(|outcome| node.declared(outcome, now)))
-                });
-            }
+            Call::DeclareQueue(declare) => return self.declare(channel, declare),
             Call::DeleteQueue { queue, if_unused, if_empty } => {
                 return self.delete(channel, &queue, if_unused, if_empty);
             }
-            Call::Consume { queue, spec } => Answer::Consuming(self.consume(queue, spec)),
-            Call::Cancel { queue, consumer } => {
-                let listened = self.node.watched.is_listened();
-                let gone = self.with(queue, |queue, fx| {
-                    let gone = queue.consumers().find(|view| listened && view.spec.id == consumer);
-                    let gone = gone.map(|view| (Arc::clone(queue.name()), view.spec.clone()));
-                    queue.cancel(consumer, now, fx);
-                    gone
-                });
-                if let Some((queue, spec)) = gone.flatten() {
-                    let (node, handle) = (self.node, self.handle);
-                    node.tell_of(handle, self.scope, |client| client.cancelled(&queue, &spec));
+            Call::Consume { queue, spec } => {
+                if self.node.leads(queue) {
+                    return Some(Answer::Consuming(self.consume(queue, spec)));
                 }
+                if let Some(error) = self.node.nobody_leads(queue) {
+                    return Some(Answer::Consuming(Err(error)));
+                }
+                self.node.consume_far(queue, spec, self.handle);
+                return None;
+            }
+            Call::Cancel { queue, consumer } => {
+                self.cancel(queue, consumer);
                 Answer::Cancelled
             }
             Call::Get { queue, no_ack } => match self.node.queues.get(queue) {
                 Some(cell) => return self.get_or_wait(&cell, channel, no_ack),
                 None => Answer::Got(Ok(None)),
             },
+            Call::Purge { queue } if !self.node.leads(queue) => {
+                if let Some(error) = self.node.nobody_leads(queue) {
+                    return Some(Answer::Purged(Err(error)));
+                }
+                return self.question(queue, Wanted::Purged { channel });
+            }
             Call::Purge { queue } => {
                 Answer::Purged(Ok(self.with(queue, |queue, fx| queue.purge(fx)).unwrap_or(0)))
             }
-            Call::Counts { queue } => Answer::Counts(self.counts(queue)),
+            Call::Counts { queue } if !self.node.leads(queue) => {
+                if let Some(error) = self.node.nobody_leads(queue) {
+                    return Some(Answer::Counts(Err(error)));
+                }
+                return self.question(queue, Wanted::Counts { channel });
+            }
+            Call::Counts { queue } => Answer::Counts(Ok(self.counts(queue))),
             Call::ShareCredit { queue, consumer, credit } => {
-                self.with(queue, |queue, _| queue.share_credit(consumer, credit));
+                match self.node.far_consumer(queue, consumer) {
+                    Some(far) => far.share(credit),
+                    None => {
+                        self.with(queue, |queue, _| queue.share_credit(consumer, credit));
+                    }
+                }
                 Answer::Noted
             }
             Call::Credit { queue, consumer } => {
-                self.with(queue, |queue, fx| queue.credit_changed(consumer, now, fx));
+                match self.node.far_consumer(queue, consumer) {
+                    Some(far) => self.node.far_credit_changed(&far, self.scope),
+                    None => {
+                        self.with(queue, |queue, fx| queue.credit_changed(consumer, now, fx));
+                    }
+                }
                 Answer::Cancelled
             }
         })
@@ -328,8 +396,14 @@ fn hand_over_publishes(
         return;
     }
     let now = scope.now;
-    let incoming = batch.take_incoming();
     let early = std::mem::take(&mut batch.early);
+    if node.is_far(batch.cell.id) {
+        let settles: SmallVec<[Settle; 4]> = batch.settles.drain(..early).collect();
+        settle_far_or_here(node, scope, &batch.cell, &settles);
+        let (queue, incoming) = (batch.cell.id, batch.take_incoming());
+        return node.publish_far(queue, Some(publisher), incoming, scope);
+    }
+    let incoming = batch.take_incoming();
     let settled = batch.settles.get(..early).unwrap_or_default();
     let pressed = node.with_queue(&batch.cell, scope, |queue, fx| {
         if !settled.is_empty() {
@@ -351,8 +425,20 @@ fn hand_over_settles(node: &Node, scope: &mut Scope<'_>, batch: &mut Batch) {
     if batch.settles.is_empty() {
         return;
     }
-    let (now, settles) = (scope.now, &batch.settles);
-    node.with_queue(&batch.cell, scope, |queue, fx| queue.settle(settles, now, fx));
+    settle_far_or_here(node, scope, &batch.cell, &batch.settles);
     batch.settles.clear();
     batch.early = 0;
+}
+
+#[inline]
+fn settle_far_or_here(
+    node: &Node,
+    scope: &mut Scope<'_>,
+    cell: &Arc<QueueCell>,
+    settles: &[Settle],
+) {
+    if !settles.is_empty() && !node.settle_far(cell.id, settles, scope) {
+        let now = scope.now;
+        node.with_queue(cell, scope, |queue, fx| queue.settle(settles, now, fx));
+    }
 }

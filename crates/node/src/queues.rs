@@ -29,7 +29,7 @@ pub(crate) struct QueueCell {
 }
 
 impl QueueCell {
-    fn new(meta: &QueueMeta, keeps: bool, now: Timestamp) -> Self {
+    fn new(meta: &QueueMeta, keeps: bool, clustered: bool, now: Timestamp) -> Self {
         let mut queue = Queue::new(
             meta.id,
             Arc::clone(&meta.vhost),
@@ -37,6 +37,9 @@ impl QueueCell {
             meta.settings.clone(),
             now,
         );
+        if clustered && meta.settings.durable {
+            queue.let_letters_stay();
+        }
         let keep = keep(meta).filter(|_| keeps);
         queue.set_log(kept(keep, OpIndex(1)), now, &mut Effects::default());
         Self {
@@ -93,11 +96,13 @@ pub(crate) struct QueueTable {
     churn: Churn,
     /// Whether what is durable is kept on disk.
     keeps: bool,
+    /// Whether there are other nodes.
+    clustered: bool,
 }
 
 impl QueueTable {
-    pub(crate) fn new(keeps: bool) -> Self {
-        Self { keeps, ..Self::default() }
+    pub(crate) fn new(keeps: bool, clustered: bool) -> Self {
+        Self { keeps, clustered, ..Self::default() }
     }
 
     pub(crate) fn get(&self, id: QueueId) -> Option<Arc<QueueCell>> {
@@ -106,7 +111,7 @@ impl QueueTable {
 
     pub(crate) fn add(&self, meta: &QueueMeta, now: Timestamp) -> Arc<QueueCell> {
         self.churn.created.fetch_add(1, Ordering::Relaxed);
-        let cell = Arc::new(QueueCell::new(meta, self.keeps, now));
+        let cell = Arc::new(QueueCell::new(meta, self.keeps, self.clustered, now));
         self.cells.write().insert(meta.id, Arc::clone(&cell));
         cell
     }

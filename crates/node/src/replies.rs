@@ -5,8 +5,12 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use foldhash::HashMap;
+use leveret_cluster::replication::NodeId;
 use leveret_engine::ChannelKey;
 use parking_lot::RwLock;
+
+/// What ends the number of the node in an address; in no secret.
+const NODE_END: char = '.';
 
 #[derive(Default)]
 pub(crate) struct Replies {
@@ -20,9 +24,18 @@ struct Inner {
 }
 
 impl Replies {
-    /// Opens an address for `channel`, made of `secret`.
-    pub(crate) fn open(&self, channel: ChannelKey, secret: [u8; 16]) -> Arc<str> {
-        let token: Arc<str> = Arc::from(URL_SAFE_NO_PAD.encode(secret));
+    /// Opens an address for `channel`, made of `secret`; in a cluster it says on which node it is.
+    pub(crate) fn open(
+        &self,
+        channel: ChannelKey,
+        secret: [u8; 16],
+        node: Option<NodeId>,
+    ) -> Arc<str> {
+        let secret = URL_SAFE_NO_PAD.encode(secret);
+        let token: Arc<str> = match node {
+            Some(node) => format!("{node}{NODE_END}{secret}").into(),
+            None => secret.into(),
+        };
         let mut inner = self.inner.write();
         inner.by_token.insert(Arc::clone(&token), channel);
         if let Some(old) = inner.by_channel.insert(channel, Arc::clone(&token)) {
@@ -36,6 +49,11 @@ impl Replies {
         if let Some(token) = inner.by_channel.remove(&channel) {
             inner.by_token.remove(&token);
         }
+    }
+
+    /// The node on which an address is, if it says so.
+    pub(crate) fn node_of(token: &str) -> Option<NodeId> {
+        token.split_once(NODE_END)?.0.parse().ok().map(NodeId)
     }
 
     pub(crate) fn find(&self, token: &str) -> Option<ChannelKey> {

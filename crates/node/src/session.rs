@@ -14,7 +14,7 @@ use leveret_protocol::{
 
 use crate::connections::Handle;
 use crate::effects::{Own, Scope};
-use crate::mailbox::{Mail, Ready, Retry};
+use crate::mailbox::{Mail, Ready, Retry, Source};
 use crate::node::Node;
 use crate::pending::Pending;
 use crate::ports::Ports;
@@ -111,7 +111,10 @@ impl Session {
 
     /// Whether the socket should be read: not while the client is blocked, nor while it does not take what it is sent.
     pub fn wants_read(&self, now: Timestamp) -> bool {
-        now >= self.rest_until && self.out.len() < OUTPUT_HIGH && self.connection.wants_read()
+        now >= self.rest_until
+            && self.out.len() < OUTPUT_HIGH
+            && !self.handle.unsettled.is_full()
+            && self.connection.wants_read()
     }
 
     /// Whether [`Session::run`] has deliveries to encode at once.
@@ -152,6 +155,11 @@ impl Session {
     /// The socket is gone: everything unacked goes back, everything exclusive is deleted.
     pub fn disconnect(&mut self, now: Timestamp) {
         let was_open = self.was_open;
+        self.node.forget_questions_of(&self.handle);
+        // What has been answered meanwhile may be a message, which goes back with the others.
+        self.handle.mailbox.drain(&mut self.mail, Waker::noop());
+        let events = std::mem::take(&mut self.mail.events);
+        self.hand_over(events, now);
         self.turn(now, |connection, ports, _| connection.closed(now, ports));
         let mut scope = Scope::of(self.handle.id, &mut self.own, now);
         let end = self.connection.end();
@@ -230,9 +238,12 @@ impl Session {
             let bytes = room.min(share);
             let budget = Budget { records: SHARE_RECORDS, bytes: bytes as u32 };
             let taken = &mut self.deliveries;
-            let more = self.node.with_queue(&entry.queue, &mut scope, |queue, fx| {
-                queue.take(entry.consumer, budget, now, taken, fx)
-            });
+            let more = match &entry.source {
+                Source::Queue(cell) => self.node.with_queue(cell, &mut scope, |queue, fx| {
+                    queue.take(entry.consumer, budget, now, taken, fx)
+                }),
+                Source::Far(consumer) => self.node.take_far(consumer, budget, taken),
+            };
             for delivery in self.deliveries.drain(..) {
                 // A consumer that was cancelled has nothing to take any more.
                 let known = self.connection.deliver(&delivery, &mut self.out);

@@ -8,13 +8,11 @@ use leveret_engine::command::{Change, Outcome};
 use leveret_engine::notice::Event;
 use leveret_engine::notice::changes::of_command;
 use leveret_engine::{Applied, BrokerError, Command, QueueMeta, Timestamp, Topology};
-use leveret_protocol::Declared;
 
 use crate::connections::Shape;
 use crate::effects::Scope;
 use crate::exchanges::Replay;
 use crate::node::Node;
-use crate::ports::told_counts;
 use crate::queues::QueueCell;
 
 /// What is left to do of a command's changes once the topology is unlocked.
@@ -26,6 +24,17 @@ enum Aftermath {
     Tell(Event),
 }
 
+/// Where a command comes from.
+#[derive(Clone, Copy)]
+enum Given {
+    /// From this node, which it concerns alone.
+    Here,
+    /// It is agreed on, and was proposed on this node.
+    Agreed(NodeId),
+    /// From another node, which it concerns alone.
+    Told,
+}
+
 enum Who {
     Vhost(Arc<str>),
     User(Arc<str>),
@@ -33,13 +42,13 @@ enum Who {
 
 impl StateMachine for Node {
     fn offer(&self, command: &Command, now: Timestamp) -> Option<Settled> {
-        self.change(command, None, now, |topology| topology.offer(command, now).transpose())
+        self.change(command, Given::Here, now, |topology| topology.offer(command, now).transpose())
     }
 
     fn apply(&self, agreed: &Agreed, from: NodeId, now: Timestamp) -> Answer {
         match agreed {
             Agreed::Topology(command) => {
-                let settled = self.change(command, Some(from), now, |topology| {
+                let settled = self.change(command, Given::Agreed(from), now, |topology| {
                     Some(topology.apply_agreed(command, now))
                 });
                 let gone = || Err(BrokerError::ShuttingDown).into();
@@ -48,6 +57,7 @@ impl StateMachine for Node {
             Agreed::Cluster(command) => {
                 let (reply, changes) = self.peers.decide(command, &self.topology.read());
                 self.records_changed(&changes, now);
+                self.forget_gone(now);
                 Answer::Cluster(reply)
             }
         }
@@ -60,21 +70,40 @@ impl StateMachine for Node {
 }
 
 impl Node {
-    /// Changes the topology and acts on it: before anyone can see it what must be, the rest at once afterwards. `from` is
-    /// the node on which a command was given that is agreed on.
+    /// Applies what another node says of what it has that is not durable; `None` if nothing follows from it.
+    pub(crate) fn follow_told(
+        &self,
+        command: &Command,
+        now: Timestamp,
+    ) -> Option<Result<Outcome, BrokerError>> {
+        let change = |topology: &mut Topology| Some(topology.follow(command, now));
+        self.change(command, Given::Told, now, change).map(|settled| settled.outcome)
+    }
+
+    /// Changes the topology and acts on it: before anyone can see it what must be, the rest at once afterwards.
     fn change(
         &self,
         command: &Command,
-        from: Option<NodeId>,
+        given: Given,
         now: Timestamp,
         change: impl FnOnce(&mut Topology) -> Option<Result<Applied, BrokerError>>,
     ) -> Option<Settled> {
         let (settled, aftermath, records) = {
             let mut topology = self.topology.write();
             let applied = change(&mut topology)?;
-            let records = match (from, &applied) {
-                (Some(from), Ok(applied)) => self.peers.follow(&applied.changes, from),
+            let records = match (given, &applied) {
+                (Given::Agreed(from), Ok(applied)) => self.peers.follow(&applied.changes, from),
+                (Given::Here, Ok(applied)) => {
+                    self.share(command, applied);
+                    Changes::default()
+                }
                 _ => Changes::default(),
+            };
+            // What follows of it on one node alone.
+            let is_own = match given {
+                Given::Here => true,
+                Given::Agreed(from) => self.membership().is_none_or(|me| me.node == from),
+                Given::Told => false,
             };
             let changes = applied.as_ref().map(|applied| applied.changes.clone());
             let changes = changes.unwrap_or_default().into_iter();
@@ -82,11 +111,12 @@ impl Node {
                 changes.filter_map(|change| self.note(change, now)).collect();
             let was_listened = self.watched.is_listened();
             self.watched.follow(&topology);
-            if was_listened || self.watched.is_listened() {
+            if is_own && (was_listened || self.watched.is_listened()) {
                 let events = applied.as_ref().map(|applied| of_command(command, applied));
                 aftermath.extend(events.unwrap_or_default().into_iter().map(Aftermath::Tell));
             }
-            let bound = matches!(&applied, Ok(applied)
+            let bound = is_own
+                && matches!(&applied, Ok(applied)
                 if matches!(applied.outcome, Outcome::Bound { created: true }));
             if bound && let Command::Bind(spec) = command {
                 aftermath.extend(self.replay_of(&topology, spec).map(Aftermath::Replay));
@@ -112,27 +142,6 @@ impl Node {
             let deadline = cell.queue.lock().next_deadline();
             self.timers.arm(cell.id, &cell.armed, deadline);
         }
-    }
-
-    /// What a `queue.declare` is answered with.
-    pub(crate) fn declared(
-        &self,
-        outcome: Outcome,
-        now: Timestamp,
-    ) -> Result<Declared, BrokerError> {
-        let Outcome::QueueDeclared { queue, .. } = outcome else {
-            return Err(BrokerError::Internal("a declare was applied as something else".into()));
-        };
-        self.queues.churn().declared();
-        let Some(cell) = self.queues.get(queue.id) else {
-            return Ok(Declared { queue, ready: 0, consumers: 0 });
-        };
-        let mut scope = Scope::new(now);
-        let counts = self.with_queue(&cell, &mut scope, |live, _| {
-            live.touch(now);
-            told_counts(live)
-        });
-        Ok(Declared { queue, ready: counts.ready, consumers: counts.consumers })
     }
 
     /// Does what must be done before anyone sees the change: the topology is locked.
@@ -172,6 +181,7 @@ impl Node {
         let mut scope = Scope::new(now);
         match rest {
             Aftermath::Close(cell) => {
+                self.far_queue_gone(cell.id, now);
                 self.with_queue(&cell, &mut scope, |queue, fx| queue.close(now, fx));
             }
             Aftermath::Reset(meta) => {

@@ -213,7 +213,7 @@ pub enum Answer {
     /// To [`Call::Purge`]: how many messages were removed.
     Purged(Result<u64, BrokerError>),
     /// To [`Call::Counts`]; `None` if the queue went meanwhile.
-    Counts(Option<Counts>),
+    Counts(Result<Option<Counts>, BrokerError>),
     /// To [`Call::CloseChannel`], [`Call::ShareCredit`] and [`Call::Credit`], where a node answers them at all.
     Noted,
 }

@@ -10,6 +10,7 @@
 
 mod greeting;
 mod proof;
+pub mod proxy;
 
 use super::effects::{Alteration, Message};
 use super::ids::Incarnation;
@@ -58,6 +59,12 @@ pub enum Frame {
     Copies(Vec<Message>),
     /// The leader of a queue asks the leader of the agreement for a change.
     Alter(Alteration),
+    /// The node of a client asks the leader of a queue.
+    Ask(proxy::Ask),
+    /// The leader of a queue tells the node of a client.
+    Tell(proxy::Tell),
+    /// What a node has that is not durable.
+    Transient(proxy::Transient),
 }
 
 /// Bytes that are no frame. The connection is closed.
@@ -95,6 +102,9 @@ impl Frame {
             Self::Heard { .. } => 5,
             Self::Copies(_) => 6,
             Self::Alter(_) => 7,
+            Self::Ask(_) => 8,
+            Self::Tell(_) => 9,
+            Self::Transient(_) => 10,
         }
     }
 
@@ -140,7 +150,7 @@ impl Frame {
         };
         let [a, b, c, d, kind, _, v, w, s, t, u, x, sum @ ..] = *header;
         let version = u16::from_be_bytes([v, w]);
-        if !(1..=7).contains(&kind) {
+        if !(1..=10).contains(&kind) {
             return Err(WireError::Kind(kind));
         }
         if version != Self::version(kind) {

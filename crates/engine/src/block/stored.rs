@@ -16,6 +16,30 @@ use std::ops::Range;
 const HOLES_MAX: u64 = 1 << 20;
 
 impl Block {
+    /// The bytes of these records, for another node.
+    #[must_use]
+    pub fn pack(&self, records: Range<u32>) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.write_run(records.clone(), &[records], &mut out);
+        out
+    }
+
+    /// The block that [`Self::pack`] made bytes of.
+    ///
+    /// # Errors
+    /// [`Damaged`] when they are no bytes of a block.
+    pub fn unpack(bytes: &[u8]) -> Result<Self, Damaged> {
+        let mut reader = Reader::new(bytes);
+        let block = Self::read_run(&mut reader)?;
+        if block.is_empty() || block.holes() > 0 {
+            return Err(reader.damaged("a message is missing"));
+        }
+        if reader.is_at_end() {
+            return Ok(block);
+        }
+        Err(reader.damaged("there is more than a block"))
+    }
+
     /// Writes the records in `kept`, lowest first and not touching each other, out of `span`.
     pub(crate) fn write_run(&self, span: Range<u32>, kept: &[Range<u32>], out: &mut Vec<u8>) {
         put_varint(out, u64::from(span.end - span.start));

@@ -296,3 +296,23 @@ fn block_is_full_at_its_target_shared_bodies_included() {
     block.push(&new);
     assert!(block.is_full());
 }
+
+proptest! {
+    #[test]
+    fn records_come_to_another_node_as_they_are(
+        records in prop::collection::vec(plain(), 1..9),
+        from in 0u32..8,
+        flip in any::<(usize, u8)>(),
+    ) {
+        let block = block(&records);
+        let from = from.min(block.len() - 1);
+        let bytes = block.pack(from..block.len());
+        check(&Block::unpack(&bytes).unwrap(), &records[from as usize..])?;
+        let mut damaged = bytes.clone();
+        let at = flip.0 % damaged.len();
+        damaged[at] ^= flip.1;
+        // It is read as something or not at all.
+        let _ = Block::unpack(&damaged);
+        prop_assert!(Block::unpack(&bytes[..bytes.len() - 1]).is_err());
+    }
+}

@@ -18,7 +18,9 @@ impl BrokerError {
             Self::VhostAccessRefused { .. }
             | Self::VhostNotFound(_)
             | Self::ConnectionLimit { .. } => ReplyCode::NOT_ALLOWED,
-            Self::NotFound(_) | Self::NoSuchRecord { .. } => ReplyCode::NOT_FOUND,
+            Self::NotFound(_) | Self::NoSuchRecord { .. } | Self::HomeNodeDown { .. } => {
+                ReplyCode::NOT_FOUND
+            }
             Self::ResourceLocked(_) | Self::GetWithSingleActiveConsumer { .. } => {
                 ReplyCode::RESOURCE_LOCKED
             }
@@ -64,6 +66,9 @@ impl BrokerError {
             Self::VhostNotFound(vhost) => format!("vhost {vhost} not found"),
             Self::ConnectionLimit { what, limit } => connection_limit(what, *limit),
             Self::NotFound(resource) => format!("no {resource}"),
+            Self::HomeNodeDown { queue, node } => {
+                format!("home node '{node}' of durable {queue} is down or inaccessible")
+            }
             Self::ResourceLocked(queue) => format!(
                 "cannot obtain exclusive access to locked {queue}. It could be originally \
                  declared on another connection or the exclusive property value does not match \

@@ -85,6 +85,11 @@ fn limits() {
 fn resources() {
     check(&BrokerError::NotFound(queue()), ReplyCode::NOT_FOUND, "no queue 'q' in vhost '/'");
     check(
+        &BrokerError::HomeNodeDown { queue: queue(), node: "rabbit@n1".into() },
+        ReplyCode::NOT_FOUND,
+        "home node 'rabbit@n1' of durable queue 'q' in vhost '/' is down or inaccessible",
+    );
+    check(
         &BrokerError::ResourceLocked(queue()),
         ReplyCode::RESOURCE_LOCKED,
         "cannot obtain exclusive access to locked queue 'q' in vhost '/'. It could be originally \

@@ -8,6 +8,7 @@ use crate::ids::{ChannelKey, ConnectionId, ConsumerId, Seq};
 use crate::queue::checkpoint::ChunkId;
 use crate::queue::ops::{LoggedOp, Returns};
 use smallvec::SmallVec;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A batch of messages for one queue, in the order of their publishing.
@@ -53,6 +54,24 @@ pub enum Outcome {
     Accepted,
     /// The queue refused it.
     Rejected,
+}
+
+/// The answer to whoever wants one for a range of records.
+pub fn answers(
+    confirms: &[ConfirmRun],
+    records: Range<u32>,
+    outcome: Outcome,
+) -> impl Iterator<Item = Settled> + '_ {
+    confirms.iter().filter_map(move |run| {
+        let start = run.first_record.max(records.start);
+        let end = (run.first_record + run.n).min(records.end);
+        (start < end).then(|| Settled {
+            channel: run.channel,
+            first_tag: run.first_tag + u64::from(start - run.first_record),
+            n: end - start,
+            outcome,
+        })
+    })
 }
 
 /// Messages on their way to a consumer: `n` records of a block, in order.

@@ -281,7 +281,7 @@ impl Queue {
         reason: DropReason,
         fx: &mut Effects,
     ) {
-        if self.is_dead_lettered(reason) && self.holds_letters() {
+        if self.is_dead_lettered(reason) && self.holds_letters(reason) {
             self.hold_dead(at, range, reason, fx);
         } else if self.is_dead_lettered(reason) && self.levels[at].has_away() {
             let mut parts = Vec::new();
@@ -306,8 +306,11 @@ impl Queue {
 
     /// Whether dead letters stay until their targets have them: if that is asked for, and if there are other copies, which
     /// may hear that a message has left before others hear that it has arrived.
-    fn holds_letters(&self) -> bool {
-        self.copied || self.settings.dead_letter_strategy == DeadLetterStrategy::AtLeastOnce
+    fn holds_letters(&self, reason: DropReason) -> bool {
+        // What a length limit has dropped must not pile up.
+        self.copied
+            || (self.letters_stay && reason != DropReason::MaxLength)
+            || self.settings.dead_letter_strategy == DeadLetterStrategy::AtLeastOnce
     }
 
     /// Whether what leaves for this reason is published again.

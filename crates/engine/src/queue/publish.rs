@@ -1,6 +1,6 @@
 //! Messages come in: TTL, limits, priorities, and the answers to publishers. Hot path.
 
-use super::effects::{ConfirmRun, Incoming, Settled};
+use super::effects::{ConfirmRun, Incoming, answers};
 use super::{Effects, Op, Outcome, Queue};
 use crate::block::Block;
 use crate::dead_letter::{DeadLetter, DeathReason};
@@ -167,22 +167,4 @@ impl Queue {
             Some(log) => log.wait(answers, self.settings.durable && any_persistent, fx),
         }
     }
-}
-
-/// The answer to whoever wants one for a range of records.
-pub(super) fn answers(
-    confirms: &[ConfirmRun],
-    records: Range<u32>,
-    outcome: Outcome,
-) -> impl Iterator<Item = Settled> + '_ {
-    confirms.iter().filter_map(move |run| {
-        let start = run.first_record.max(records.start);
-        let end = (run.first_record + run.n).min(records.end);
-        (start < end).then(|| Settled {
-            channel: run.channel,
-            first_tag: run.first_tag + u64::from(start - run.first_record),
-            n: end - start,
-            outcome,
-        })
-    })
 }

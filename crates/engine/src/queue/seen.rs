@@ -2,9 +2,9 @@
 //! remembered while its message is in the queue, or, with a window, for a time or a number of others after it came.
 // rabbitmq: x-message-deduplication (community plugin)
 
+use super::effects::answers;
 use super::effects::{ConfirmRun, Incoming, Outcome};
 use super::ops::{Op, OpIndex};
-use super::publish::answers;
 use super::{Effects, Queue};
 use crate::block::Block;
 use crate::exchange::deduplication::{Key, key_of};

@@ -69,6 +69,31 @@ impl Queue {
         self.assign(now, fx);
     }
 
+    /// Settles messages that were taken before this queue was here to be led: those that are ready are
+    /// done or rejected, as was said; what is to come again is ready already.
+    pub fn settle_earlier(&mut self, settle: &Settle, fx: &mut Effects) {
+        let Some(at) = self.level_index(settle.range.first.level()) else { return };
+        let range = positions(settle.range);
+        if self.is_stream() {
+            return;
+        }
+        let level = &self.levels[at];
+        let overlap = |part: Range<u64>| part.start.max(range.start)..part.end.min(range.end);
+        let ready: Vec<_> =
+            level.ready_ranges().map(overlap).filter(|part| !part.is_empty()).collect();
+        let mut acked = AckRanges::new();
+        for part in ready {
+            match settle.how {
+                Settlement::Ack => acked.push(seq_range(self.levels[at].priority, &part)),
+                Settlement::Requeue | Settlement::RequeueFailed => {}
+                Settlement::Reject | Settlement::RejectFailed => {
+                    self.discard(at, part, DropReason::Rejected, fx);
+                }
+            }
+        }
+        self.emit_acks(&mut acked, fx);
+    }
+
     fn settle_all(
         &mut self,
         settles: &[Settle],

@@ -144,7 +144,11 @@ impl Topology {
     }
 
     /// Nothing depends on the time so far.
-    fn carry_out(&mut self, command: &Command, _now: Timestamp) -> Result<Applied, BrokerError> {
+    pub(super) fn carry_out(
+        &mut self,
+        command: &Command,
+        _now: Timestamp,
+    ) -> Result<Applied, BrokerError> {
         let mut changes = Changes::default();
         let outcome = self.dispatch(command, &mut changes)?;
         self.note_changes(&outcome, &changes);

@@ -7,7 +7,7 @@ use crate::auth::User;
 use crate::command::{
     BindingSpec, Command, ExchangeDeclare, QueueDeclare, UserLimit, UserSpec, VhostLimit, VhostSpec,
 };
-use crate::exchange::delay;
+use crate::exchange::{Exchange, delay};
 use crate::ids::QueueId;
 use crate::names;
 use crate::queue_meta::QueueMeta;
@@ -122,16 +122,7 @@ impl Vhost {
             if let Some(queue) = self.queue(&delay::queue_name(&exchange.name)) {
                 out.push(declare(queue));
             }
-            out.push(Command::DeclareExchange(ExchangeDeclare {
-                vhost: exchange.vhost.clone(),
-                name: exchange.name.clone(),
-                kind: exchange.kind.name().into(),
-                durable: true,
-                auto_delete: exchange.auto_delete,
-                internal: exchange.internal,
-                arguments: exchange.arguments.clone(),
-                user: exchange.created_by.clone(),
-            }));
+            out.push(declare_exchange(exchange));
         }
     }
 
@@ -163,14 +154,28 @@ impl Vhost {
     }
 }
 
-/// The command that makes a durable queue again.
-fn declare(queue: &QueueMeta) -> Command {
+/// The command that makes an exchange again.
+pub(super) fn declare_exchange(exchange: &Exchange) -> Command {
+    Command::DeclareExchange(ExchangeDeclare {
+        vhost: exchange.vhost.clone(),
+        name: exchange.name.clone(),
+        kind: exchange.kind.name().into(),
+        durable: exchange.durable,
+        auto_delete: exchange.auto_delete,
+        internal: exchange.internal,
+        arguments: exchange.arguments.clone(),
+        user: exchange.created_by.clone(),
+    })
+}
+
+/// The command that makes a queue again.
+pub(super) fn declare(queue: &QueueMeta) -> Command {
     Command::DeclareQueue(QueueDeclare {
         vhost: queue.vhost.clone(),
         name: queue.name.clone(),
         server_named: names::is_reserved(&queue.name),
-        durable: true,
-        exclusive_owner: None,
+        durable: queue.durable,
+        exclusive_owner: queue.exclusive_owner,
         auto_delete: queue.auto_delete,
         arguments: queue.arguments.clone(),
         user: queue.created_by.clone(),

@@ -6,6 +6,7 @@ use std::task::Waker;
 
 use bytes::Bytes;
 use foldhash::HashMap;
+use leveret_cluster::replication::NodeId;
 use leveret_engine::queue::checkpoint::ChunkId;
 use leveret_engine::{ChannelKey, QueueId, Timestamp};
 use leveret_store::ChunkKey;
@@ -40,10 +41,11 @@ struct Inner {
     gets: HashMap<QueueId, Vec<WaitingGet>>,
 }
 
-struct WaitingGet {
-    handle: Arc<Handle>,
-    channel: ChannelKey,
-    no_ack: bool,
+enum WaitingGet {
+    /// Of a client of this node.
+    Client { handle: Arc<Handle>, channel: ChannelKey, no_ack: bool },
+    /// Of another node, with the number of its question.
+    Node(NodeId, u64),
 }
 
 impl Loads {
@@ -55,15 +57,29 @@ impl Loads {
         channel: ChannelKey,
         no_ack: bool,
     ) {
-        let get = WaitingGet { handle: Arc::clone(handle), channel, no_ack };
+        let get = WaitingGet::Client { handle: Arc::clone(handle), channel, no_ack };
         self.inner.lock().gets.entry(cell.id).or_default().push(get);
     }
 
-    fn retry_gets(&self, cell: &Arc<QueueCell>) {
+    /// The same for another node.
+    pub(crate) fn wait_for_node(&self, cell: &QueueCell, node: NodeId, request: u64) {
+        let get = WaitingGet::Node(node, request);
+        self.inner.lock().gets.entry(cell.id).or_default().push(get);
+    }
+
+    /// Has the calls of `basic.get` tried again that waited for a queue; those of other nodes are given back.
+    fn retry_gets(&self, cell: &Arc<QueueCell>) -> Vec<(NodeId, u64)> {
         let gets = self.inner.lock().gets.remove(&cell.id);
-        for WaitingGet { handle, channel, no_ack } in gets.into_iter().flatten() {
-            handle.mailbox.retry(Retry { queue: Arc::clone(cell), channel, no_ack });
+        let mut of_nodes = Vec::new();
+        for get in gets.into_iter().flatten() {
+            match get {
+                WaitingGet::Client { handle, channel, no_ack } => {
+                    handle.mailbox.retry(Retry { queue: Arc::clone(cell), channel, no_ack });
+                }
+                WaitingGet::Node(node, request) => of_nodes.push((node, request)),
+            }
         }
+        of_nodes
     }
 
     /// Asks for chunks of a queue.
@@ -97,8 +113,10 @@ impl Node {
         let mut scope = Scope::new(now);
         let sound =
             self.with_queue(&cell, &mut scope, |queue, fx| queue.loaded(id, bytes, now, fx));
+        for (node, request) in self.journal.loads.retry_gets(&cell) {
+            self.asked_get(node, request, &cell, &mut scope);
+        }
         self.finish(&mut scope);
-        self.journal.loads.retry_gets(&cell);
         sound
     }
 }

@@ -100,6 +100,8 @@ fn frames_for_nodes_that_are_not_connected_are_dropped() {
     assert!(node.take_frames(waker).is_empty());
     node.peer_up(NodeId(2), Incarnation(2), NOW);
     node.peer_up(NodeId(3), Incarnation(3), NOW);
+    // What every node is told first.
+    assert_eq!(node.take_frames(waker).len(), 2);
     node.send_frame(NodeId(2), heard(2));
     node.send_frame(NodeId(3), heard(3));
     node.send_frame(NodeId(2), heard(4));

@@ -68,7 +68,7 @@ impl Channel {
                 let gone = || {
                     BrokerError::NotFound(ResourceName::queue(&context.shared.vhost, name.clone()))
                 };
-                let counts = counts.ok_or_else(gone)?;
+                let counts = counts?.ok_or_else(gone)?;
                 self.declare_ok(&name, counts, nowait, context);
             }
             (Waiting::DeleteQueue { nowait }, Answer::Deleted(result)) => {

@@ -421,7 +421,7 @@ impl FakeNode {
             Call::Purge { queue } => {
                 Answer::Purged(Ok(self.with(queue, |queue, fx| queue.purge(fx)).unwrap_or(0)))
             }
-            Call::Counts { queue } => Answer::Counts(self.counts(queue)),
+            Call::Counts { queue } => Answer::Counts(Ok(self.counts(queue))),
             Call::ShareCredit { queue, consumer, credit } => {
                 self.with(queue, |queue, _| queue.share_credit(consumer, credit));
                 Answer::Noted

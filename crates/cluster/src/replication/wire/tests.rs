@@ -4,7 +4,11 @@ use super::*;
 use crate::replication::effects::{Ack, Append, Conflict, Part, PartAck, Stale};
 use crate::replication::ids::{Cfg, Epoch, NodeId, Position, ReplicaId, SessionId};
 use crate::replication::log::{Entry, OpBytes, Origin, Payload};
-use leveret_engine::{OpIndex, QueueId, Timestamp};
+use leveret_engine::{
+    BrokerError, ChannelKey, Command, ConnectionId, ConsumerId, OpIndex, Outcome, QueueId,
+    ResourceName, Seq, SeqRange, Table, Timestamp, Value,
+};
+use proxy::{Ask, Done, How, Messages, Subscriber, Tell, Told, Transient};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -92,6 +96,76 @@ fn frames() -> Vec<Frame> {
         Frame::Copies(messages()),
         Frame::Copies(Vec::new()),
         Frame::Alter(alteration),
+    ]
+    .into_iter()
+    .chain(asks().into_iter().map(Frame::Ask))
+    .chain(tells().into_iter().map(Frame::Tell))
+    .chain([Frame::Transient(Transient { all: true, commands: Vec::new() })])
+    .collect()
+}
+
+fn subscriber() -> Subscriber {
+    let connection = ConnectionId(5);
+    Subscriber {
+        id: ConsumerId(9),
+        channel: ChannelKey { connection, number: 1, incarnation: 2 },
+        tag: "tag".into(),
+        no_ack: true,
+        exclusive: false,
+        prefetch: 10,
+        priority: -1,
+        from: Some(77),
+        arguments: Table(vec![("x-priority".into(), Value::from(3))]),
+        user: "guest".into(),
+    }
+}
+
+fn asks() -> Vec<Ask> {
+    let (queue, request, consumer) = (QueueId(300), 8, ConsumerId(9));
+    let session = SessionId { incarnation: Incarnation(3), channel: 9 };
+    let range = SeqRange { first: Seq::new(2, 70), n: 4 };
+    let done = |consumer, how| Done { consumer, range, how };
+    vec![
+        Ask::Publish { queue, session, after: 3, first: 4, block: [1, 2, 255].into() },
+        Ask::EndSession { queue, session },
+        Ask::Settle {
+            queue,
+            settles: vec![done(None, How::Ack), done(Some(consumer), How::RejectFailed)],
+        },
+        Ask::Consume { request, queue, consumer: Box::new(subscriber()) },
+        Ask::Cancel { queue, consumer, untaken: vec![range] },
+        Ask::Room { queue, consumer, bytes: 1 << 20 },
+        Ask::Get { request, queue },
+        Ask::Purge { request, queue },
+        Ask::Counts { request, queue },
+        Ask::Apply { request, queue, command: Box::new(Command::DeleteUser { name: "u".into() }) },
+    ]
+}
+
+fn tells() -> Vec<Tell> {
+    let (queue, request, consumer) = (QueueId(300), 8, ConsumerId(9));
+    let session = SessionId { incarnation: Incarnation(3), channel: 9 };
+    let messages = Messages {
+        first: Seq::new(0, 9),
+        redelivered: true,
+        returns: (2, 1),
+        from_stream: false,
+        block: [7; 40].into(),
+    };
+    let name = ResourceName::queue(&"/".into(), "q");
+    let answer = |told| Tell::Answer { request, queue, told };
+    vec![
+        Tell::Settled { queue, session, first: 4, n: 2, taken: false },
+        Tell::Missing { queue, session },
+        Tell::Leads { queue },
+        Tell::Reply { token: "2.x".into(), block: [9; 3].into() },
+        Tell::Deliver { queue, consumer, messages: messages.clone() },
+        Tell::Cancelled { queue, consumer },
+        answer(Told::Consuming(Err(BrokerError::ExclusiveUse(name)))),
+        answer(Told::Got(Some((messages, 3)))),
+        answer(Told::Purged(5)),
+        answer(Told::Counts(None)),
+        answer(Told::Applied(Ok(Outcome::Done))),
     ]
 }
 

@@ -389,3 +389,20 @@ impl Holding {
         Some(self.bench.queue.next_deadline()?.0 - self.bench.now.0)
     }
 }
+
+#[test]
+fn letters_that_are_to_stay_do_so_whatever_the_strategy_but_for_those_of_a_length_limit() {
+    let mut holding = Holding::new(|settings| {
+        settings.dead_letter_strategy = DeadLetterStrategy::AtMostOnce;
+        settings.max_length = Some(2);
+    });
+    holding.bench.queue.let_letters_stay();
+    holding.reject(0..2);
+    let letters = holding.letters();
+    assert_eq!((numbers(&letters), holding.dead()), (vec![0, 1], 2));
+    holding.answer(letters[0].0, true);
+    assert_eq!(holding.dead(), 1);
+    holding.bench.publish(2..5);
+    assert_eq!(holding.bench.deaths(), [(2, "maxlen")]);
+    assert_eq!(holding.dead(), 1);
+}

@@ -3,9 +3,11 @@
 use super::support::{Bench, Draft, batch, confirmed, dead_letter, drafts, spec};
 use crate::block::{BLOCK_TARGET, Block};
 use crate::ids::{ConsumerId, Seq, SeqRange};
-use crate::queue::Settlement;
+use crate::queue::consumers::ConsumerSpec;
+use crate::queue::credit::ChannelCredit;
 use crate::queue::effects::{Budget, DeleteCause, Effects, Outcome};
 use crate::queue::ops::{Keep, Log, Op, OpIndex, Returns, Shown};
+use crate::queue::{Settle, Settlement};
 use crate::settings::{Overflow, QueueSettings};
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -586,4 +588,39 @@ fn spare_block_comes_back_from_a_small_batch() {
     let mut fx = Effects::default();
     bench.queue.publish(batch(&[]), bench.now, &mut fx);
     assert!(fx.is_empty());
+}
+
+#[test]
+fn what_was_delivered_before_the_queue_was_here_is_settled_where_it_is_ready() {
+    let settings = QueueSettings { dead_letter: dead_letter(), ..QueueSettings::default() };
+    let mut bench = Bench::new(settings);
+    bench.publish(0..6);
+    assert_eq!(bench.get(), Some(0));
+    let earlier = |first, n, how| Settle {
+        consumer: Some(ConsumerId(7)),
+        range: SeqRange { first: Seq(first), n },
+        how,
+    };
+    // The first is out to somebody, who may still give it back.
+    bench.queue.settle_earlier(&earlier(0, 3, Settlement::Ack), &mut bench.fx);
+    bench.queue.settle_earlier(&earlier(3, 1, Settlement::Reject), &mut bench.fx);
+    bench.queue.settle_earlier(&earlier(4, 1, Settlement::Requeue), &mut bench.fx);
+    assert_eq!((bench.ready(), bench.deaths()), (2, vec![(3, "rejected")]));
+    bench.settle(0, 0, 1, Settlement::Requeue);
+    bench.consume(spec(1));
+    assert_eq!(bench.take_numbers(1), [0, 4, 5]);
+}
+
+#[test]
+fn consumers_that_are_dismissed_are_told_nothing_and_their_channel_has_its_credit_back() {
+    let mut bench = Bench::new(QueueSettings::default());
+    let credit = Arc::new(ChannelCredit::new(5));
+    bench.publish(0..3);
+    bench.consume(ConsumerSpec { channel_credit: Some(Arc::clone(&credit)), ..spec(1) });
+    bench.take(1);
+    assert_eq!(credit.used(), 3);
+    let specs = bench.queue.dismiss();
+    assert_eq!(specs.iter().map(|spec| spec.id).collect::<Vec<_>>(), [ConsumerId(1)]);
+    assert_eq!((credit.used(), bench.queue.counts().consumers), (0, 0));
+    assert!(bench.fx.cancelled.is_empty());
 }

@@ -335,3 +335,39 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_not_durable_is_told_to_another_node_and_made_there() {
+    let (mut one, mut other) = (node(), node());
+    one.topology.number_transient(3);
+    other.topology.number_transient(4);
+    let commands = [
+        Command::DeclareExchange(ExchangeDeclare { durable: false, ..exchange("x", "fanout") }),
+        Command::DeclareQueue(transient_queue("t")),
+        Command::Bind(BindingSpec {
+            vhost: "/".into(),
+            source: "x".into(),
+            destination: Destination::Queue("t".into()),
+            key: b"k".as_slice().into(),
+            arguments: Table::default(),
+        }),
+    ];
+    let mut told = Vec::new();
+    for command in &commands {
+        let applied = one.propose(command.clone()).unwrap().unwrap();
+        told.extend(applied.to_tell(command, |queue| queue.id.boot() == 3));
+    }
+    assert_eq!(told.len(), 3);
+    let all =
+        |topology: &Topology, boot| topology.transient_commands(|queue| queue.id.boot() == boot);
+    assert_eq!(all(&one.topology, 3), told);
+    for command in &told {
+        other.topology.follow(command, NOW).unwrap();
+    }
+    let theirs = other.topology.queue("/", "t").unwrap();
+    assert_eq!(theirs.id, one.topology.queue("/", "t").unwrap().id);
+    // Its queue and what is bound to it are the first node's to tell of.
+    assert_eq!(all(&other.topology, 4), told[..1]);
+    let own = other.propose(Command::DeclareQueue(transient_queue("u"))).unwrap().unwrap();
+    assert_eq!(own.to_tell(&told[1], |queue| queue.id.boot() == 4).len(), 1);
+}
