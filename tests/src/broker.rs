@@ -37,6 +37,8 @@ pub struct Options {
     pub data_dir: Option<PathBuf>,
     /// Whether it listens for TLS as well. The certificates are in `environment`.
     pub tls: bool,
+    /// The node's name; `leveret@localhost` by default.
+    pub node_name: Option<String>,
 }
 
 impl Options {
@@ -356,7 +358,8 @@ impl Process {
         if let Some(tls) = tls {
             command.args(["--amqp-tls-listen", &tls.to_string()]);
         }
-        command.args(["--node-name", "leveret@localhost", "--log-level", "info"]);
+        let name = options.node_name.as_deref().unwrap_or("leveret@localhost");
+        command.args(["--node-name", name, "--log-level", "info"]);
         command.envs(options.environment.iter().map(|(key, value)| (key, value)));
         // Ours; the broker would warn that it does not know it.
         command.env_remove("LEVERET_BIN");

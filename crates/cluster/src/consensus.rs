@@ -9,11 +9,13 @@ use std::sync::Weak;
 
 use leveret_engine::{Applied, BrokerError, Change, Command, Outcome, Timestamp};
 
-use crate::replication::{ClusterCommand, NodeId, Refusal, Reply};
+use crate::replication::{ClusterCommand, Metadata, NodeId, Refusal, Reply};
 
 pub use agreed::{Agreed, AgreedState, Answer, State};
 pub use local::LocalConsensus;
-pub use raft::{OpenError, Opened, Opening, RaftConsensus};
+pub use raft::{
+    Join, JoinError, Joined, Member, OpenError, Opened, Opening, RaftConsensus, Standing, join,
+};
 
 /// What a proposal came to.
 pub type Proposed = Result<Outcome, BrokerError>;
@@ -75,6 +77,13 @@ pub trait StateMachine: Send + Sync {
 
     /// What makes the durable state again.
     fn snapshot(&self) -> State;
+
+    /// Replaces the durable state, on a node that was away for so long that the log no longer has what it missed. `now` is
+    /// the time of the last change that was applied.
+    fn restore(&self, state: &State, now: Timestamp);
+
+    /// Looks at nodes and copies.
+    fn with_metadata(&self, look: &mut dyn FnMut(&Metadata));
 }
 
 /// Agreement on the order of changes.

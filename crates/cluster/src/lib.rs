@@ -5,15 +5,17 @@
 //! kept by as many nodes as it takes. What concerns one node alone is applied at once. The caller cannot tell: an answer may always
 //! come later.
 //!
-//! [`replication`] is the pure core of clusters: what nodes agree on besides topology, and the copies of queues. It does no IO.
+//! [`transport`] has the connections between nodes. [`replication`] is the pure core of clusters: what nodes agree on besides topology, and the copies of queues. It does no IO.
 //!
 //! *Invariant:* this crate does not speak AMQP.
 #![forbid(unsafe_code)]
 
 mod consensus;
 pub mod replication;
+pub mod transport;
 
 pub use consensus::{
-    Agreed, AgreedState, Answer, Decided, DecidedDone, Done, LocalConsensus, MetaConsensus,
-    NotDecided, OpenError, Opened, Opening, Proposed, RaftConsensus, Settled, State, StateMachine,
+    Agreed, AgreedState, Answer, Decided, DecidedDone, Done, Join, JoinError, Joined,
+    LocalConsensus, Member, MetaConsensus, NotDecided, OpenError, Opened, Opening, Proposed,
+    RaftConsensus, Settled, Standing, State, StateMachine, join,
 };

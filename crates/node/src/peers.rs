@@ -74,6 +74,17 @@ impl Peers {
         changes
     }
 
+    /// Puts other nodes and copies in the place of these: all records count as changed.
+    pub(crate) fn replace(&self, by: &Metadata) -> Changes {
+        let mut metadata = self.metadata.write();
+        let both = metadata.queues().chain(by.queues()).map(|(queue, _)| queue);
+        let mut touched: Vec<_> = both.collect();
+        touched.sort_unstable();
+        touched.dedup();
+        metadata.clone_from(by);
+        Changes { touched, ..Changes::default() }
+    }
+
     /// Applies a change of nodes and copies, with the topology locked.
     pub(crate) fn decide(
         &self,

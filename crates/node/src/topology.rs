@@ -1,8 +1,10 @@
 //! The topology on this node: commands are applied, and what they changed is acted on before anyone can see it.
 
+mod difference;
+
 use std::sync::Arc;
 
-use leveret_cluster::replication::{Changes, NodeId};
+use leveret_cluster::replication::{Changes, Metadata, NodeId};
 use leveret_cluster::{Agreed, Answer, Settled, State, StateMachine};
 use leveret_engine::command::{Change, Outcome};
 use leveret_engine::notice::Event;
@@ -14,6 +16,8 @@ use crate::effects::Scope;
 use crate::exchanges::Replay;
 use crate::node::Node;
 use crate::queues::QueueCell;
+
+use self::difference::difference;
 
 /// What is left to do of a command's changes once the topology is unlocked.
 enum Aftermath {
@@ -33,6 +37,8 @@ enum Given {
     Agreed(NodeId),
     /// From another node, which it concerns alone.
     Told,
+    /// It is agreed on, and its copies are known already.
+    Restored,
 }
 
 enum Who {
@@ -65,7 +71,23 @@ impl StateMachine for Node {
 
     fn snapshot(&self) -> State {
         let commands = self.topology.read().snapshot_commands();
-        State { commands, metadata: self.with_metadata(Clone::clone) }
+        State { commands, metadata: self.peers.metadata().clone() }
+    }
+
+    fn restore(&self, state: &State, now: Timestamp) {
+        let changes = self.peers.replace(&state.metadata);
+        let present = self.topology.read().snapshot_commands();
+        for command in difference(&present, &state.commands) {
+            // What does not fit is refused here as it was where the state comes from.
+            let _ = self.change(&command, Given::Restored, now, |topology| {
+                Some(topology.apply_agreed(&command, now))
+            });
+        }
+        self.records_changed(&changes, now);
+    }
+
+    fn with_metadata(&self, look: &mut dyn FnMut(&Metadata)) {
+        look(&self.peers.metadata());
     }
 }
 
@@ -103,7 +125,7 @@ impl Node {
             let is_own = match given {
                 Given::Here => true,
                 Given::Agreed(from) => self.membership().is_none_or(|me| me.node == from),
-                Given::Told => false,
+                Given::Told | Given::Restored => false,
             };
             let changes = applied.as_ref().map(|applied| applied.changes.clone());
             let changes = changes.unwrap_or_default().into_iter();

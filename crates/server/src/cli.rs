@@ -1,5 +1,6 @@
 //! The command line: what there is to type, and what `--help` says.
 
+use crate::cluster::command::ClusterArgs;
 use crate::config::{ConfigError, Flags, load};
 use crate::config_commands::ConfigCommand;
 use crate::ctl::CtlArgs;
@@ -45,6 +46,7 @@ pub(crate) enum Command {
     Repair(DataArgs),
     Backup(BackupArgs),
     Restore(RestoreArgs),
+    Cluster(ClusterArgs),
     Ctl(CtlArgs),
     Migrate(MigrateArgs),
     Top(TopArgs),
@@ -84,6 +86,9 @@ pub(crate) struct Serve {
     /// Where /metrics is served for Prometheus [default: 0.0.0.0:15692].
     #[arg(long, value_name = "ADDR")]
     pub(crate) prometheus_listen: Vec<String>,
+    /// Where other nodes of a cluster connect; needs `cluster.secret` in the configuration [default: nowhere].
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) cluster_listen: Option<String>,
     /// Name of this node [default: rabbit@HOSTNAME].
     #[arg(long, value_name = "NAME")]
     pub(crate) node_name: Option<String>,
@@ -122,6 +127,7 @@ impl Serve {
             amqp_tls_listen: self.amqp_tls_listen.clone(),
             management_listen: self.management_listen.clone(),
             prometheus_listen: self.prometheus_listen.clone(),
+            cluster_listen: self.cluster_listen.clone(),
             log_level: self.log_level.clone(),
         };
         let memory = crate::resources::memory_total();

@@ -55,6 +55,8 @@ pub struct Config {
     pub definitions: Definitions,
     /// Bounds on what clients may create.
     pub limits: Limits,
+    /// This broker as a node of a cluster.
+    pub cluster: Cluster,
     /// How nodes find each other, in the words of rabbitmq.conf (`peer_discovery_backend`,
     /// `classic_config.nodes.1`, ...). Kept as it is: a node of this version stays alone.
     pub cluster_formation: BTreeMap<String, String>,
@@ -283,6 +285,41 @@ pub struct Limits {
     pub cluster_exchange_limit: u64,
 }
 
+/// This broker as a node of a cluster. `leveret cluster init` founds one, `leveret cluster join` makes this node part of one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cluster {
+    /// Where other nodes connect, such as `0.0.0.0:25672`. Default nowhere: this broker is alone. Only nodes
+    /// need to reach it.
+    pub listen: String,
+    /// Where other nodes find this one, as `HOST:PORT`. Default: `cluster.listen`, with the host name where that
+    /// takes all addresses. It is settled when the node joins.
+    pub advertise: String,
+    /// What nodes prove to each other that they know, at least 8 characters, the same on all nodes. No default.
+    /// What they send each other is not encrypted by it.
+    pub secret: Secret,
+    /// File that has the secret, instead. Default none.
+    pub secret_file: String,
+    /// Nodes that a new one asks to let it join when it starts, as `HOST:PORT`. Default none: it stays alone until it is
+    /// told. Give all nodes the same list: the first of them by name founds the cluster when none has one.
+    #[serde(deserialize_with = "values::one_or_many")]
+    pub seeds: Vec<String>,
+    /// `data` (default), or `witness`: a node that votes and holds no messages, so that two data nodes
+    /// survive the loss of one.
+    pub role: ClusterRole,
+}
+
+/// What a node of a cluster does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ClusterRole {
+    /// It has queues, and votes.
+    #[default]
+    Data,
+    /// It votes.
+    Witness,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -299,6 +336,7 @@ impl Default for Config {
             auth: Auth::default(),
             definitions: Definitions::default(),
             limits: Limits::default(),
+            cluster: Cluster::default(),
             cluster_formation: BTreeMap::new(),
         }
     }

@@ -16,6 +16,7 @@ mod backup;
 mod banner;
 mod cli;
 pub mod clock;
+mod cluster;
 pub mod config;
 mod config_commands;
 pub mod connection_task;

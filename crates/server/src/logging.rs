@@ -41,8 +41,9 @@ fn filter(level: &str) -> Result<EnvFilter, LogError> {
             return Err(wrong());
         }
     }
-    // Its elections and log positions are for those who look for them.
-    let quiet = if level.contains("openraft") { "" } else { ",openraft=warn" };
+    // Its elections and log positions are for those who look for them; what ends it, and nodes that are not reached, are
+    // told by us.
+    let quiet = if level.contains("openraft") { "" } else { ",openraft=off" };
     EnvFilter::try_new(format!("{level}{quiet}")).map_err(|_| wrong())
 }
 
@@ -53,7 +54,7 @@ mod tests {
     #[test]
     fn levels_and_filters_are_read() {
         for good in ["info", "WARN", "off", "info,leveret_server=debug"] {
-            assert!(filter(good).unwrap().to_string().contains("openraft=warn"), "{good}");
+            assert!(filter(good).unwrap().to_string().contains("openraft=off"), "{good}");
         }
         assert!(filter("info,openraft=debug").unwrap().to_string().contains("openraft=debug"));
         for bad in ["loud", "", "leveret=loud", "inf,leveret_server=debug"] {

@@ -11,13 +11,14 @@ mod tests;
 use crate::data_dir::DataDir;
 use crate::listener::accept::Places;
 use crate::storage::Storage;
+use leveret_cluster::transport::Transport;
 use leveret_engine::view::ListenerView;
 use leveret_node::Node;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 pub use definitions::DefinitionsError;
@@ -25,6 +26,7 @@ pub(crate) use definitions::read_named as read_definitions;
 pub(crate) use kept::FOLDER as META;
 pub(crate) use messages::FOLDER as MESSAGES;
 pub use start::StartError;
+pub(crate) use start::random;
 
 /// What clients are told when the broker ends.
 // rabbitmq: 320 of a stopping node
@@ -44,6 +46,10 @@ pub struct Server {
     /// HTTP listeners and timers.
     others: JoinSet<()>,
     closing: watch::Sender<bool>,
+    /// Told when the broker is to start again.
+    restart: Arc<Notify>,
+    /// The connections to other nodes.
+    transport: Option<Arc<Transport>>,
     /// Go before the directory they are in.
     storage: Storage,
     meta: kept::Agreement,
@@ -136,6 +142,11 @@ impl Server {
         &self.node
     }
 
+    /// Waits until the broker is to start again, as a node of a cluster or alone.
+    pub async fn restart_wanted(&self) {
+        self.restart.notified().await;
+    }
+
     /// Takes no new clients, tells those that are there to go, and waits for them, but not for
     /// long. Returns how many were cut off.
     pub async fn shutdown(mut self) -> usize {
@@ -149,6 +160,9 @@ impl Server {
         self.storage.end();
         // What clients were answered is on disk; what they still wait for is refused.
         self.meta.consensus.shutdown();
+        if let Some(transport) = &self.transport {
+            transport.end();
+        }
         left
     }
 }

@@ -7,7 +7,7 @@ use crate::process;
 
 /// The programs, each an example of the crate whose parsers it feeds. Their one argument is the
 /// number of seconds.
-const PROGRAMS: [&str; 2] = ["fuzz_smoke", "fuzz_connections"];
+const PROGRAMS: [&str; 3] = ["fuzz_smoke", "fuzz_connections", "fuzz_frames"];
 
 #[derive(Args)]
 pub(crate) struct Options {

@@ -59,6 +59,12 @@ impl Metadata {
         self.nodes.get(&id)
     }
 
+    /// Whether a node was here and is no more.
+    #[must_use]
+    pub fn is_forgotten(&self, id: NodeId) -> bool {
+        id <= self.last_node && !self.nodes.contains_key(&id)
+    }
+
     /// A node by its name.
     #[must_use]
     pub fn node_named(&self, name: &str) -> Option<(NodeId, &NodeRecord)> {

@@ -15,6 +15,9 @@ pub mod proxy;
 use super::effects::{Alteration, Message};
 use super::ids::Incarnation;
 use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 
 pub use greeting::{CLOCK_SKEW_MAX_MS, ClusterId, Hello, Refused};
 pub use proof::{Nonce, Proof, Side};
@@ -28,6 +31,9 @@ pub const PAYLOAD_BYTES_MAX: usize = (128 << 20) + (1 << 20);
 
 /// Bytes of a payload of a peer that has not proved who it is, at most.
 pub const GREETING_BYTES_MAX: usize = 1 << 10;
+
+/// The kinds of frames are 1 to this.
+const KINDS: u8 = 11;
 
 /// Bytes of the header of a frame.
 pub const HEADER_BYTES: usize = 16;
@@ -65,6 +71,32 @@ pub enum Frame {
     Tell(proxy::Tell),
     /// What a node has that is not durable.
     Transient(proxy::Transient),
+    /// What nodes ask each other about agreement, and what they answer.
+    Agreement(Run),
+}
+
+/// Bytes that are somebody else's to understand.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run(#[serde(with = "super::shared_bytes")] Arc<[u8]>);
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
+impl Deref for Run {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl<T: Into<Arc<[u8]>>> From<T> for Run {
+    fn from(bytes: T) -> Self {
+        Self(bytes.into())
+    }
 }
 
 /// Bytes that are no frame. The connection is closed.
@@ -105,6 +137,7 @@ impl Frame {
             Self::Ask(_) => 8,
             Self::Tell(_) => 9,
             Self::Transient(_) => 10,
+            Self::Agreement(_) => 11,
         }
     }
 
@@ -150,7 +183,7 @@ impl Frame {
         };
         let [a, b, c, d, kind, _, v, w, s, t, u, x, sum @ ..] = *header;
         let version = u16::from_be_bytes([v, w]);
-        if !(1..=10).contains(&kind) {
+        if !(1..=KINDS).contains(&kind) {
             return Err(WireError::Kind(kind));
         }
         if version != Self::version(kind) {

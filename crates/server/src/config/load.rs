@@ -28,6 +28,8 @@ pub struct Flags {
     pub management_listen: Vec<String>,
     /// `prometheus.listen`.
     pub prometheus_listen: Vec<String>,
+    /// `cluster.listen`.
+    pub cluster_listen: Option<String>,
     /// `log.level`.
     pub log_level: Option<String>,
 }
@@ -339,6 +341,7 @@ fn overlay_flags(table: &mut Table, flags: &Flags) {
     };
     text("data_dir", flags.data_dir.as_ref().map(|dir| dir.to_string_lossy().into_owned()));
     text("node_name", flags.node_name.clone());
+    text("cluster.listen", flags.cluster_listen.clone());
     text("log.level", flags.log_level.clone());
     for (path, list) in [
         ("amqp.listen", &flags.amqp_listen),

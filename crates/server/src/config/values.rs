@@ -203,7 +203,7 @@ impl de::Visitor<'_> for WatermarkVisitor {
 }
 
 /// A text that is not shown in logs or errors.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(inline)]
 pub struct Secret(pub String);

@@ -2,8 +2,8 @@
 
 use super::start::StartError;
 use crate::config::{Config, Permissions};
-use crate::data_dir::DataDir;
-use leveret_cluster::{AgreedState, OpenError, Opening, RaftConsensus};
+use leveret_cluster::replication::Incarnation;
+use leveret_cluster::{AgreedState, Member, OpenError, Opened, Opening, RaftConsensus};
 use leveret_engine::Command;
 use leveret_engine::auth::{HashAlgorithm, PasswordHash};
 use leveret_engine::command::PermissionSpec;
@@ -11,6 +11,7 @@ use leveret_engine::limits::TopologyLimits;
 use leveret_engine::time::Timestamp;
 use leveret_engine::topology::{TopologyConfig, default_commands};
 use leveret_store::{MetaStore, RocksMeta};
+use std::path::Path;
 use std::sync::Arc;
 use tracing::error;
 
@@ -32,25 +33,36 @@ impl Drop for Agreement {
     }
 }
 
-/// Opens what is kept in the data directory; a new one begins with the default user and vhost.
+/// What was kept, opened.
+pub(super) struct Kept {
+    pub(super) state: AgreedState,
+    /// This start of the process, in a cluster.
+    pub(super) incarnation: Option<Incarnation>,
+    pub(super) agreement: Agreement,
+}
+
+/// Opens what is kept in the data directory. As a node of a cluster that takes until a majority of it is there. A new one begins with the default user and vhost.
 pub(super) fn open(
     config: &Config,
-    data_dir: &DataDir,
+    data_dir: &Path,
+    member: Option<Member>,
     now: Timestamp,
-) -> Result<(AgreedState, Agreement), StartError> {
-    let store = Arc::new(RocksMeta::open(&data_dir.path().join(FOLDER))?);
+) -> Result<Kept, StartError> {
+    let store = Arc::new(RocksMeta::open(&data_dir.join(FOLDER))?);
     let opened = RaftConsensus::open(Opening {
         config: topology_config(config, store.starts()),
         store: Arc::clone(&store) as _,
         first: first_commands(config),
         now,
+        member,
         failed: Box::new(give_up),
     });
     let opened = opened.map_err(|error| match error {
         OpenError::First(reason) => StartError::Defaults(reason),
         other => StartError::Agreement(other),
     })?;
-    Ok((opened.state, Agreement { consensus: opened.consensus, store }))
+    let Opened { state, consensus, incarnation } = opened;
+    Ok(Kept { state, incarnation, agreement: Agreement { consensus, store } })
 }
 
 fn topology_config(config: &Config, starts: u64) -> TopologyConfig {

@@ -17,27 +17,31 @@ pub(crate) const FOLDER: &str = "messages";
 /// A recovery that takes longer is worth a line in the log although nothing came of it.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// Opens the store, fills the queues of `node` with what is in it, and keeps what comes from now on.
+/// Opens the store.
 ///
 /// # Errors
-/// When the store cannot be used; the text names what to do.
+/// When it cannot be used; the text names what to do.
+pub(super) fn open(data_dir: &DataDir) -> Result<Arc<RocksStore>, StartError> {
+    let id = StoreId(u128::from_le_bytes(super::start::random()));
+    Ok(Arc::new(RocksStore::open(&data_dir.path().join(FOLDER), &options(id))?))
+}
+
+/// Fills the queues of `node` with what is in the store, and keeps what comes from now on.
+///
+/// # Errors
+/// When it cannot be read; the text names what to do.
 pub(super) fn start(
-    data_dir: &DataDir,
+    store: &Arc<RocksStore>,
     node: &Arc<Node>,
     clock: &Arc<Clock>,
-) -> Result<(Storage, Arc<RocksStore>), StartError> {
+) -> Result<Storage, StartError> {
     let begun = clock.now();
-    let id = StoreId(u128::from_le_bytes(super::start::random()));
-    let store = RocksStore::open(&data_dir.path().join(FOLDER), &options(id))?;
-    let store = Arc::new(store);
-    let now = clock.now();
     if let Some(bytes) = failpoint::setting("window") {
         node.set_window(bytes);
     }
-    let recovered = node.recover(&*store, now)?;
+    let recovered = node.recover(&**store, begun)?;
     tell(&recovered, Duration::from_millis(clock.now().since(begun)));
-    let storage = Storage::start(node, Arc::clone(&store), clock).map_err(StartError::Threads)?;
-    Ok((storage, store))
+    Storage::start(node, Arc::clone(store), clock).map_err(StartError::Threads)
 }
 
 /// The defaults; tests have small buffers, so that what takes hours otherwise happens in a second.

@@ -2,12 +2,15 @@
 //! client can come in, and said in words for the person who starts it.
 
 use super::definitions::DefinitionsError;
-use super::kept::{self, Agreement};
+use super::kept::{self, Agreement, Kept};
 use super::messages;
 use super::{Protocol, Server, ServerFacts};
 use crate::alarms::Thresholds;
 use crate::backup::Sources;
 use crate::clock::Clock;
+use crate::cluster::routes::Control;
+use crate::cluster::start::ClusterError;
+use crate::cluster::{self, Peering};
 use crate::config::Config;
 use crate::connection_task::Context;
 use crate::data_dir::{DataDir, DataDirError};
@@ -17,10 +20,10 @@ use crate::listener::{self, Bound, ListenError, address};
 use crate::process_view::{ProcessFacts, ProcessView};
 use crate::tls::{self, TlsError};
 use crate::{control, http, resources, storage, timers};
-use leveret_cluster::{AgreedState, OpenError, RaftConsensus};
+use leveret_cluster::{AgreedState, Member, OpenError, RaftConsensus};
 use leveret_engine::view::Registry;
 use leveret_engine::{BrokerError, Timestamp};
-use leveret_node::{Node, NodeConfig, RecoveryError};
+use leveret_node::{Membership, Node, NodeConfig, RecoveryError};
 use leveret_protocol::{ConnectionConfig, Mechanism};
 use leveret_store::{MessageStore, MetaError, StoreError};
 use std::sync::Arc;
@@ -34,6 +37,9 @@ pub enum StartError {
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// It cannot begin as a node of its cluster.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// A listener cannot be opened.
     #[error("{key}: {source}")]
     Listen {
@@ -86,13 +92,22 @@ impl Server {
         let data_dir = DataDir::take(&config.data_dir)?;
         let tls = config.wants_tls().then(|| tls::acceptor(&config.tls)).transpose()?;
         let clock = Arc::new(Clock::start());
-        let (state, meta) = kept::open(&config, &data_dir, clock.now())?;
         // Before what others can reach: whoever finds a broker finds its socket as well.
         let control = control::listen(data_dir.path());
         let listeners = open(&config)?;
         let facts = facts(&config, &data_dir, &listeners);
-        let node = node(&config, state, &meta, clock.now());
-        let (storage, store) = messages::start(&data_dir, &node, &clock)?;
+        let cluster = cluster::start::begin(&config, data_dir.path(), &clock).await?;
+        let store = messages::open(&data_dir)?;
+        let member = cluster.as_ref().and_then(|cluster| cluster.member(&store));
+        let kept = kept(&config, &data_dir, member, clock.now()).await?;
+        let Kept { state, incarnation, agreement: meta } = kept;
+        let membership = cluster.as_ref().and_then(|cluster| cluster.membership(incarnation));
+        let node = node(&config, state, membership, &meta, clock.now());
+        let storage = messages::start(&store, &node, &clock)?;
+        if let (Some(cluster), Some(incarnation)) = (&cluster, incarnation) {
+            let peering = Peering { node: Arc::clone(&node), clock: Arc::clone(&clock) };
+            cluster.transport.exchange(incarnation, Arc::new(peering));
+        }
         let sources = Sources { messages: Arc::clone(&store), meta: Arc::clone(&meta.store) };
         let sockets = resources::sockets_max(resources::descriptor_limit());
         let view =
@@ -107,10 +122,27 @@ impl Server {
             accepting: JoinSet::new(),
             others: JoinSet::new(),
             closing,
+            restart: Arc::default(),
+            transport: cluster.as_ref().map(|cluster| Arc::clone(&cluster.transport)),
             storage,
             meta,
             _data_dir: data_dir,
         };
+        let nodes = Control {
+            settings: cluster.as_ref().map(|cluster| cluster.settings.clone()),
+            remembered: cluster.and_then(|cluster| cluster.remembered),
+            transport: server.transport.clone(),
+            data_dir: server.facts.data_dir.clone(),
+            node: Arc::clone(&node),
+            consensus: Arc::clone(&server.meta.consensus),
+            clock: Arc::clone(&clock),
+            restart: Arc::clone(&server.restart),
+        };
+        if node.membership().is_some() {
+            let consensus = Arc::clone(&server.meta.consensus);
+            let lease = cluster::lease(Arc::clone(&node), consensus, Arc::clone(&clock));
+            server.others.spawn(lease);
+        }
         let door = Door::new(Arc::clone(&node), Arc::clone(&clock));
         let state = leveret_management::State {
             registry: Arc::clone(&node) as Arc<dyn Registry>,
@@ -136,7 +168,8 @@ impl Server {
             server.serve((protocol, socket), tls.clone(), (&api, &metrics), &context);
         }
         if let Some(listener) = control {
-            let router = control::router(leveret_management::router(state), sources);
+            let api = leveret_management::router(state).merge(cluster::routes::router(nodes));
+            let router = control::router(api, sources);
             server.others.spawn(control::run(listener, router, server.closing.subscribe()));
         }
         Ok(server)
@@ -213,7 +246,28 @@ fn facts(config: &Config, data_dir: &DataDir, listeners: &[Open]) -> ServerFacts
     }
 }
 
-fn node(config: &Config, state: AgreedState, meta: &Agreement, now: Timestamp) -> Arc<Node> {
+/// Opens what is kept, on a thread that may wait.
+async fn kept(
+    config: &Arc<Config>,
+    data_dir: &DataDir,
+    member: Option<Member>,
+    now: Timestamp,
+) -> Result<Kept, StartError> {
+    let (config, data_dir) = (Arc::clone(config), data_dir.path().to_owned());
+    let opened = move || kept::open(&config, &data_dir, member, now);
+    match tokio::task::spawn_blocking(opened).await {
+        Ok(opened) => opened,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}
+
+fn node(
+    config: &Config,
+    state: AgreedState,
+    membership: Option<Membership>,
+    meta: &Agreement,
+    now: Timestamp,
+) -> Arc<Node> {
     let config = NodeConfig {
         name: config.node_name.as_str().into(),
         connection: connection_config(config),
@@ -221,7 +275,7 @@ fn node(config: &Config, state: AgreedState, meta: &Agreement, now: Timestamp) -
         connection_max: some(config.amqp.connection_max),
         topology: state.topology,
         metadata: state.metadata,
-        membership: None,
+        membership,
         meta: Arc::clone(&meta.consensus) as _,
         keeps_messages: true,
     };
@@ -230,7 +284,7 @@ fn node(config: &Config, state: AgreedState, meta: &Agreement, now: Timestamp) -
 
 /// What must not be guessed: salts, and the seed of names that the node makes up.
 #[expect(clippy::disallowed_methods, reason = "the server is where randomness comes from")]
-pub(super) fn random<const N: usize>() -> [u8; N] {
+pub(crate) fn random<const N: usize>() -> [u8; N] {
     rand::random()
 }
 

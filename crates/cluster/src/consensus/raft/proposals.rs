@@ -6,21 +6,22 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use leveret_engine::view::AgreementView;
 use leveret_engine::{BrokerError, Command, Timestamp};
-use openraft::{BasicNode, LogId, Raft, RaftMetrics};
+use openraft::{BasicNode, LogId, RaftMetrics};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::machine::Shared;
-use super::types::Config;
+use super::leader::{Leader, Unsettled};
+use super::shared::Shared;
 use crate::consensus::agreed::{Agreed, Answer};
 use crate::consensus::bytes::{Batch, Stamped};
 use crate::consensus::{DecidedDone, Done, NotDecided, Proposed, Settled, StateMachine};
-use crate::replication::ClusterCommand;
+use crate::replication::{ClusterCommand, NodeId};
 
 /// Commands of one group, at most: applying them takes a millisecond or so, in which nobody else is
 /// answered.
@@ -33,12 +34,32 @@ const GROUP_BYTES_MAX: usize = 1 << 20;
 /// going has one; more than a million is a defect that must not eat the memory.
 const WAITING_MAX: usize = 1 << 20;
 
+/// How long a group is proposed before those who wait are told that nobody knows what comes of it.
+const SETTLED_WITHIN: Duration = Duration::from_secs(15);
+
 /// The proposals that wait, and their end of the thread that agrees.
 #[derive(Default)]
 pub(super) struct Proposals {
     inner: Mutex<Inner>,
     wake: Notify,
+    /// Told when this node is to lead.
+    called: Notify,
+    /// Told when another one is to, and who.
+    moved: Notify,
+    to: Mutex<Option<NodeId>>,
+    /// Whether this node lets another one lead.
+    yields: AtomicBool,
     figures: Mutex<AgreementView>,
+    standing: Mutex<Standing>,
+}
+
+/// Who leads the agreement and who votes, as a node knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Who leads; nobody while there is no majority, or between two leaders.
+    pub leader: Option<NodeId>,
+    /// Who votes.
+    pub voters: Vec<NodeId>,
 }
 
 #[derive(Default)]
@@ -182,8 +203,33 @@ impl Proposals {
         *self.figures.lock()
     }
 
+    /// This node is to lead as soon as it can.
+    pub(super) fn lead(&self) {
+        self.called.notify_one();
+    }
+
+    /// Another node is to lead, if it is there.
+    pub(super) fn transfer(&self, to: NodeId) {
+        *self.to.lock() = Some(to);
+        self.moved.notify_one();
+    }
+
+    /// Whether this node lets another one lead: it says nothing that would make the others wait for it.
+    pub(super) fn yields(&self) -> bool {
+        self.yields.load(Ordering::Acquire)
+    }
+
+    /// Who leads and who votes.
+    pub(super) fn standing(&self) -> Standing {
+        self.standing.lock().clone()
+    }
+
     fn note(&self, metrics: &RaftMetrics<u64, BasicNode>, took: Option<Duration>) {
         let index = |log: &Option<LogId<u64>>| log.map_or(0, |log| log.index);
+        *self.standing.lock() = Standing {
+            leader: metrics.current_leader.map(NodeId),
+            voters: metrics.membership_config.membership().voter_ids().map(NodeId).collect(),
+        };
         let mut figures = self.figures.lock();
         let seconds = took.map_or(figures.commit_latency_seconds, |took| took.as_secs_f64());
         *figures = AgreementView {
@@ -201,9 +247,10 @@ impl Proposals {
     /// When it can go on no more, with the reason.
     pub(super) async fn run(
         self: &Arc<Self>,
-        raft: &Raft<Config>,
+        leader: &Leader,
         shared: &Shared,
     ) -> Result<(), String> {
+        let raft = &leader.raft;
         let mut metrics = raft.metrics();
         loop {
             let group = tokio::select! {
@@ -215,13 +262,27 @@ impl Proposals {
                     }
                     changed.map_err(|_| "agreement has stopped".to_owned())?;
                     self.note(&metrics.borrow(), None);
+                    if shared.snapshot_is_due() {
+                        raft.trigger().snapshot().await.map_err(|error| error.to_string())?;
+                    }
+                    continue;
+                }
+                () = self.moved.notified() => {
+                    let to = self.to.lock().take();
+                    if let Some(to) = to {
+                        leader.hand_over(to.0, &self.yields).await;
+                    }
+                    continue;
+                }
+                () = self.called.notified() => {
+                    raft.trigger().elect().await.map_err(|error| error.to_string())?;
                     continue;
                 }
             };
             let Some(group) = group else { return Ok(()) };
             #[expect(clippy::disallowed_methods, reason = "IO is timed where it is done")]
             let begun = Instant::now();
-            self.agree(raft, shared, group).await?;
+            self.agree(leader, shared, group).await?;
             self.note(&raft.metrics().borrow(), Some(begun.elapsed()));
             if shared.snapshot_is_due() {
                 raft.trigger().snapshot().await.map_err(|error| error.to_string())?;
@@ -231,7 +292,7 @@ impl Proposals {
 
     async fn agree(
         self: &Arc<Self>,
-        raft: &Raft<Config>,
+        leader: &Leader,
         shared: &Shared,
         group: Vec<Pending>,
     ) -> Result<(), String> {
@@ -243,15 +304,25 @@ impl Proposals {
         while stamps.len() > 0 {
             let (origin, told) = shared.expect();
             let batch = Batch::gather(origin, &mut stamps, GROUP_COMMANDS_MAX, GROUP_BYTES_MAX);
+            let batch = batch.map_err(|error| Unsettled::Fatal(error.to_string()));
             let written = match batch {
-                Ok(batch) => write(raft, batch, told).await,
-                Err(error) => Err(error.to_string()),
+                Ok(batch) => leader
+                    .write(&batch, told, Some(SETTLED_WITHIN))
+                    .await
+                    .map_err(|unsettled| (unsettled, batch.changes().len())),
+                Err(unsettled) => Err((unsettled, 0)),
             };
             let answers = match written {
                 Ok(answers) => answers,
-                Err(reason) => {
+                Err((Unsettled::Fatal(reason), _)) => {
                     waiting.for_each(|(_, waiter)| waiter.refuse(BrokerError::ShuttingDown));
                     return Err(reason);
+                }
+                Err((unsettled, n)) => {
+                    for (_, waiter) in waiting.by_ref().take(n) {
+                        waiter.refuse(BrokerError::Internal(unsettled.to_string().into()));
+                    }
+                    continue;
                 }
             };
             let machine = shared.machine();
@@ -270,27 +341,16 @@ impl Proposals {
     }
 }
 
-/// Agrees on commands before there are proposals, all or nothing.
+/// Agrees on changes before there are proposals, all or nothing, for as long as it takes.
 pub(super) async fn agree_at_once(
-    raft: &Raft<Config>,
+    leader: &Leader,
     shared: &Shared,
-    commands: Vec<Command>,
+    changes: Vec<Agreed>,
     at: Timestamp,
-) -> Result<Vec<Proposed>, String> {
-    let stamped = |command| Stamped { at, change: Agreed::Topology(command) };
-    let (origin, told) = shared.expect();
-    let batch =
-        Batch::gather(origin, &mut commands.into_iter().map(stamped), usize::MAX, usize::MAX);
-    let answers = write(raft, batch.map_err(|error| error.to_string())?, told).await?;
-    Ok(answers.into_iter().map(|answer| answer.settled().outcome).collect())
-}
-
-/// Agrees on a batch, and waits until it is applied here.
-async fn write(
-    raft: &Raft<Config>,
-    batch: Batch,
-    told: oneshot::Receiver<Vec<Answer>>,
 ) -> Result<Vec<Answer>, String> {
-    raft.client_write(batch).await.map_err(|error| error.to_string())?;
-    told.await.map_err(|_| "what was agreed on is not applied".to_owned())
+    let mut stamps = changes.into_iter().map(|change| Stamped { at, change });
+    let (origin, told) = shared.expect();
+    let batch = Batch::gather(origin, &mut stamps, usize::MAX, usize::MAX);
+    let batch = batch.map_err(|error| error.to_string())?;
+    leader.write(&batch, told, None).await.map_err(|error| error.to_string())
 }

@@ -3,7 +3,7 @@
 mod group;
 mod suite;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use leveret_store::{MemoryMeta, MetaError, MetaKey, MetaSnapshot};
 
 use super::*;
 use crate::consensus::{Agreed, Answer, Decided, NotDecided, Settled, State};
-use crate::replication::{NodeId, NodeRole, Refusal, Reply, StoreMark};
+use crate::replication::{Metadata, Refusal};
 use leveret_engine::Topology;
 
 /// More answers than any of these tests waits for.
@@ -107,6 +107,12 @@ impl StateMachine for Node {
     fn snapshot(&self) -> State {
         self.state.lock().snapshot()
     }
+    fn restore(&self, state: &State, _now: Timestamp) {
+        *self.state.lock() = AgreedState::restored(TopologyConfig::default(), state);
+    }
+    fn with_metadata(&self, look: &mut dyn FnMut(&Metadata)) {
+        look(&self.state.lock().metadata);
+    }
 }
 
 struct Running {
@@ -127,6 +133,7 @@ fn try_open(store: &Arc<Bench>, first: Vec<Command>) -> Result<Running, OpenErro
         config: TopologyConfig::default(),
         first,
         now: NOW,
+        member: None,
         failed: Box::new(move |reason| drop(tell.send(reason))),
     })?;
     let panics = AtomicBool::new(false);

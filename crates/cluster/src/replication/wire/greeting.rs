@@ -109,6 +109,14 @@ pub enum Refused {
     /// Its name is too long.
     #[error("the name of a node has at most {NAME_BYTES_MAX} bytes")]
     Name,
+    /// There is no cluster here.
+    #[error(
+        "it belongs to no cluster that node '{name}' could join; found one there first, with `leveret cluster init`"
+    )]
+    NoCluster {
+        /// The node that is refused.
+        name: Arc<str>,
+    },
 }
 
 impl Hello {

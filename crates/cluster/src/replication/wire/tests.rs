@@ -96,6 +96,7 @@ fn frames() -> Vec<Frame> {
         Frame::Copies(messages()),
         Frame::Copies(Vec::new()),
         Frame::Alter(alteration),
+        Frame::Agreement(vec![1, 2, 3].into()),
     ]
     .into_iter()
     .chain(asks().into_iter().map(Frame::Ask))

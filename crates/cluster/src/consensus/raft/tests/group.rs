@@ -19,10 +19,14 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::{NOW, declare, first};
+use crate::consensus::raft::leader::Leader;
 use crate::consensus::raft::log::LogStore;
-use crate::consensus::raft::machine::{Machine, Shared};
+use crate::consensus::raft::machine::Machine;
+use crate::consensus::raft::network::Ways as Network;
 use crate::consensus::raft::proposals::agree_at_once;
+use crate::consensus::raft::shared::Shared;
 use crate::consensus::raft::types::{Config, Vote};
+use crate::consensus::{Agreed, Answer};
 
 const NODES: u64 = 3;
 
@@ -197,9 +201,13 @@ impl Group {
             if raft.current_leader().await != Some(node) {
                 continue;
             }
-            let agreed = agree_at_once(&raft, &self.shared[&node], commands.to_vec(), NOW);
-            if let Ok(Ok(outcomes)) = tokio::time::timeout(PATIENCE, agreed).await {
-                assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+            let changes = commands.iter().cloned().map(Agreed::Topology).collect();
+            let leader = Leader { raft, ways: Network(None), me: node };
+            let agreed = agree_at_once(&leader, &self.shared[&node], changes, NOW);
+            if let Ok(Ok(answers)) = tokio::time::timeout(PATIENCE, agreed).await {
+                let refused =
+                    |answer: &Answer| matches!(answer, Answer::Topology(of) if of.outcome.is_err());
+                assert!(!answers.iter().any(refused), "{answers:?}");
                 return true;
             }
         }

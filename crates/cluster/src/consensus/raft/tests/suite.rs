@@ -7,7 +7,8 @@ use leveret_store::{MemoryMeta, MetaStore};
 use openraft::testing::{StoreBuilder, Suite};
 
 use crate::consensus::raft::log::LogStore;
-use crate::consensus::raft::machine::{Machine, Shared};
+use crate::consensus::raft::machine::Machine;
+use crate::consensus::raft::shared::Shared;
 use crate::consensus::raft::types::{Config, StorageError};
 
 struct InMemory;
